@@ -1,0 +1,36 @@
+"""Floe's exception tree.
+
+FloeError                     lambda_csv_loader/errors.py
+├── PermanentError            never retried
+│   ├── ConfigurationError    a setting, a declaration or a block is wrong
+│   ├── DbtFailed             a model, snapshot or test of the dbt project failed
+│   └── ...                   each room's own leaves
+└── TransientError            retried with backoff
+    ├── ServiceUnavailable    a server does not answer, or answers 5xx
+    └── ...
+"""
+
+from __future__ import annotations
+
+from lambda_csv_loader.errors import FloeError, PermanentError, TransientError
+
+__all__ = [
+    "ConfigurationError",
+    "DbtFailed",
+    "FloeError",
+    "PermanentError",
+    "ServiceUnavailable",
+    "TransientError",
+]
+
+
+class ConfigurationError(PermanentError):
+    """A setting, a declaration file or a saved block is missing or wrong."""
+
+
+class ServiceUnavailable(TransientError):
+    """A server that Floe needs does not answer, or says that it cannot serve now."""
+
+
+class DbtFailed(PermanentError):
+    """dbt ended with failed nodes; nothing was published."""

@@ -1,0 +1,131 @@
+"""Floe's settings: one typed class, two profiles.
+
+`local` needs nothing: `floe up` writes what it started into `<home>/stack.env`, which is read here.
+`aws` takes everything from the environment (`FLOE_...`, nested names joined by two underscores) and
+refuses to load when something is missing or unsafe.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from blocks.errors import ConfigurationError
+from lambda_csv_loader.ducklake import DuckLakeSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PostgresSource(_Section):
+    """One transactional database that Airbyte reads."""
+
+    host: str
+    port: int = 5432
+    database: str
+    user: str
+    password: SecretStr
+
+
+class AirbyteSettings(_Section):
+    """The Airbyte server (or its stand-in) and its OAuth application."""
+
+    server_url: str = Field(description="root of the server, e.g. http://127.0.0.1:8006")
+    client_id: str
+    client_secret: SecretStr
+    workspace: str = "floe"
+
+
+class ObjectStoreSettings(_Section):
+    """The bucket with `landing/` and `quarantine/`, and the queue of its events."""
+
+    bucket: str
+    queue_url: str
+    dead_letter_queue_url: str
+    region: str = "eu-central-1"
+    endpoint_url: str | None = Field(None, description="only for a stand-in; None means AWS")
+    access_key_id: str | None = Field(None, description="None means the host's own role")
+    secret_access_key: SecretStr | None = None
+
+
+class SnowflakeSettings(_Section):
+    """The Snowflake account, by key pair; there is no password field on purpose."""
+
+    type: Literal["snowflake"] = "snowflake"
+    account: str
+    user: str
+    private_key: SecretStr = Field(description="PKCS#8 PEM")
+    private_key_passphrase: SecretStr | None = None
+    role: str
+    warehouse: str
+    database: str
+
+
+class DashboardSettings(_Section):
+    """Where the dashboards are shown: a folder of pages, or a Metabase."""
+
+    pages: Path | None = Field(None, description="folder for the static preview")
+    url: str | None = Field(None, description="where people open them")
+
+
+class Settings(BaseSettings):
+    """Everything Floe must be told. Environment variables win over `<home>/stack.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOE_", env_nested_delimiter="__", extra="ignore")
+
+    profile: Literal["local", "aws"] = "local"
+    home: Path = ROOT / ".floe"
+    airbyte: AirbyteSettings
+    sources: dict[str, PostgresSource] = Field(default_factory=dict)
+    object_store: ObjectStoreSettings
+    warehouse: DuckLakeSettings | SnowflakeSettings = Field(discriminator="type")
+    dashboards: DashboardSettings = Field(default_factory=DashboardSettings)
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Settings:
+        if self.profile == "aws":
+            if not isinstance(self.warehouse, SnowflakeSettings):
+                raise ValueError("profile aws needs FLOE_WAREHOUSE__TYPE=snowflake")
+            if not self.airbyte.server_url.startswith("https://"):
+                raise ValueError("profile aws needs an https:// FLOE_AIRBYTE__SERVER_URL")
+            if not os.environ.get(
+                "PREFECT_SERVER_API_AUTH_STRING", os.environ.get("PREFECT_API_AUTH_STRING")
+            ):
+                raise ValueError(
+                    "profile aws needs PREFECT_API_AUTH_STRING (the Prefect API hands out secrets)"
+                )
+        return self
+
+
+def home_folder() -> Path:
+    """Return the folder that holds everything a stack writes: `FLOE_HOME`, else `.floe` in the clone."""
+    return Path(os.environ.get("FLOE_HOME", ROOT / ".floe")).resolve()
+
+
+@cache
+def load_settings() -> Settings:
+    """Read the settings once per process.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong; the message names each one.
+    """
+    stack_env = home_folder() / "stack.env"
+    try:
+        return Settings(home=home_folder(), _env_file=stack_env if stack_env.exists() else None)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"FLOE_{'__'.join(str(part).upper() for part in problem['loc']) or '*'}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        )
+        raise ConfigurationError(
+            f"The settings are incomplete: {wrong}",
+            next_command="`floe up` for the laptop, or set these variables",
+        ) from None

@@ -1,0 +1,124 @@
+"""Fixtures shared by every room: one PostgreSQL for the run, a fresh database or lake per test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import psycopg
+import pytest
+
+from deployments.local import postgres
+from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
+
+# A test must never meet a stack, a Prefect profile or credentials of the person who runs it.
+for name in [key for key in os.environ if key.startswith(("FLOE_", "PREFECT_", "AWS_", "SNOWFLAKE_"))]:
+    if name != "AWS_CA_BUNDLE":
+        del os.environ[name]
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running PostgreSQL: where it listens, and how to make databases in it."""
+
+    port: int
+    password: str
+    passfile: Path
+
+    def create_database(self, prefix: str = "test") -> str:
+        """Create a database with a fresh name and return the name."""
+        name = f"{prefix}_{next(_numbers)}"
+        postgres.create_database("127.0.0.1", self.port, name, self.passfile)
+        return name
+
+    def dsn(self, database: str) -> str:
+        """Return a libpq connection string without a secret in it."""
+        return libpq("127.0.0.1", self.port, postgres.SUPERUSER, database, self.passfile)
+
+    def connect(self, database: str) -> psycopg.Connection:
+        """Open an autocommit connection."""
+        return psycopg.connect(self.dsn(database), autocommit=True)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One real PostgreSQL for the whole test run."""
+    home = tmp_path_factory.mktemp("postgres")
+    password, port = secrets.token_urlsafe(12), free_port()
+    postgres.initialise(home / "data", password)
+    account = postgres.service_account()
+    identity = {"user": pwd.getpwnam(account).pw_uid, "cwd": "/"} if account else {}
+    log = (home / "log").open("w")
+    server = subprocess.Popen(
+        postgres.serve_command(home / "data", port),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        **identity,
+    )
+    passfile = postgres.write_passfile(home / "passfile", password)
+    for _ in range(100):
+        if postgres.accepts_connections("127.0.0.1", port, passfile):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail((home / "log").read_text())
+    yield Cluster(port, password, passfile)
+    server.send_signal(2)
+    server.wait(20)
+    log.close()
+
+
+@pytest.fixture(scope="session")
+def extension_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DuckDB's extensions, laid out once."""
+    return install_extensions(tmp_path_factory.mktemp("duckdb_extensions"))
+
+
+@pytest.fixture
+def new_lake(cluster: Cluster, extension_directory: Path, tmp_path: Path) -> Callable[[], DuckLakeSettings]:
+    """Return a function that makes an empty DuckLake of its own and returns its settings."""
+
+    def make() -> DuckLakeSettings:
+        name = cluster.create_database("lake")
+        return DuckLakeSettings(
+            port=cluster.port,
+            database=name,
+            passfile=cluster.passfile,
+            data_path=tmp_path / name,
+            extension_directory=extension_directory,
+        )
+
+    return make
+
+
+@pytest.fixture
+def lake(new_lake: Callable[[], DuckLakeSettings]) -> DuckLakeSettings:
+    """Settings of an empty DuckLake."""
+    return new_lake()
+
+
+@pytest.fixture
+def lake_connection(lake: DuckLakeSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An open connection to the empty DuckLake of this test."""
+    connection = connect(lake)
+    yield connection
+    connection.close()

@@ -1,0 +1,30 @@
+"""DuckLake as the embedded warehouse."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from lambda_csv_loader.ducklake import DuckLakeSettings, connect, duckdb_platform, libpq
+
+
+def test_what_one_connection_commits_another_reads(lake: DuckLakeSettings) -> None:
+    writer, reader = connect(lake), connect(lake, read_only=True)
+    writer.execute("create schema raw_crm; create table raw_crm.customer as select 1 as id, 'Ada' as name")
+    assert reader.execute("select * from raw_crm.customer").fetchall() == [(1, "Ada")]
+
+
+def test_read_only_connection_cannot_write(lake: DuckLakeSettings) -> None:
+    connect(lake).execute("create table t as select 1 as id")
+    with pytest.raises(duckdb.Error, match="read-only"):
+        connect(lake, read_only=True).execute("insert into t values (2)")
+
+
+def test_platform_is_the_one_duckdb_names(lake_connection: duckdb.DuckDBPyConnection) -> None:
+    assert lake_connection.execute("pragma platform").fetchall() == [(duckdb_platform(),)]
+
+
+def test_connection_string_quotes_spaces_and_quotes() -> None:
+    assert libpq("127.0.0.1", 5432, "o'hara", "my db") == (
+        "host='127.0.0.1' port='5432' user='o\\'hara' dbname='my db'"
+    )
