@@ -1,0 +1,1 @@
+"""The sample company: TPC-DS in three PostgreSQL databases and a bucket, and the days that follow."""
