@@ -1,0 +1,75 @@
+"""What can go wrong between Floe and Airbyte.
+
+PermanentError
+├── AirbyteUnauthorized       401 with a fresh token, 403
+├── AirbyteNotFound           404: the connection, job or address does not exist
+├── AirbyteRequestRefused     any other 4xx: the request itself is wrong
+├── AirbyteConnectionUnusable the connection is inactive, deprecated or locked
+├── AirbyteSyncFailed         the job failed, after Airbyte's own retries
+├── AirbyteSyncCancelled      somebody cancelled the job
+└── AirbyteDeadlineExceeded   the job did not end in time and was cancelled
+TransientError
+├── AirbyteUnreachable        no connection, time-out, 5xx, 429, an answer that is not JSON
+├── AirbyteBusy               another kind of job (a clear, a refresh) holds the connection
+└── AirbyteSyncStalled        no rows for too long; the job was cancelled
+"""
+
+from __future__ import annotations
+
+from blocks.errors import PermanentError, ServiceUnavailable, TransientError
+
+
+class AirbyteUnauthorized(PermanentError):
+    """The server refuses the credentials, or they may not do this."""
+
+
+class AirbyteNotFound(PermanentError):
+    """The server knows no such connection, job or address."""
+
+
+class AirbyteRequestRefused(PermanentError):
+    """The server says that the request is wrong."""
+
+
+class AirbyteConnectionUnusable(PermanentError):
+    """The connection exists but is not active."""
+
+
+class AirbyteSyncFailed(PermanentError):
+    """The job ended as failed; the message carries Airbyte's failure summary."""
+
+
+class AirbyteSyncCancelled(PermanentError):
+    """The job was cancelled, not by this flow run."""
+
+
+class AirbyteDeadlineExceeded(PermanentError):
+    """The job was still running at its deadline."""
+
+
+class AirbyteUnreachable(ServiceUnavailable):
+    """The server does not answer, or cannot serve now.
+
+    Args:
+        what: what failed.
+        retry_after: seconds that the server asked to wait (429), if it did.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        state: str | None = None,
+        next_command: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(what, state=state, next_command=next_command)
+        self.retry_after = retry_after
+
+
+class AirbyteBusy(TransientError):
+    """A job that is no sync runs on the connection."""
+
+
+class AirbyteSyncStalled(TransientError):
+    """The job runs but moves no rows."""

@@ -1,0 +1,89 @@
+"""Jobs in Airbyte's public API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from deployments.local.airbyte import job_documents
+from deployments.local.airbyte.job_runner import JobRunner
+from deployments.local.airbyte.problems import Problem
+from deployments.local.airbyte.requests import Document, JsonBody, need, page, refuse_unknown
+from deployments.local.airbyte.store import AlreadyRunning, Store
+
+
+def add_jobs(routes: APIRouter, store: Store, runner: JobRunner) -> None:
+    """Add the calls that start, show and cancel jobs."""
+
+    def shown(job: Document) -> Document:
+        return job_documents.public_job(job, store.attempts(job["id"]))
+
+    def find(identity: int) -> Document:
+        return _job(store, identity)
+
+    @routes.post("/jobs")
+    def create_job(body: JsonBody) -> Document:
+        job_id = _new_job(store, body)
+        runner.submit(job_id)
+        return shown(find(job_id))
+
+    @routes.get("/jobs")
+    def list_jobs(
+        request: Request,
+        connectionId: str | None = None,  # noqa: N803
+        jobType: str | None = None,  # noqa: N803
+        status: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+        orderBy: str = "createdAt|DESC",  # noqa: N803
+    ) -> Document:
+        refuse_unknown(
+            request, {"connectionId", "jobType", "status", "limit", "offset", "orderBy", "workspaceIds"}
+        )
+        rows = store.jobs(connection_id=connectionId, statuses=(status,) if status else ())
+        rows = [row for row in rows if jobType in (None, row["type"])]
+        field, _, direction = orderBy.partition("|")
+        column = {"createdAt": "created_at", "updatedAt": "updated_at"}.get(field)
+        if column is None:
+            raise Problem(400, f"orderBy: {orderBy}")
+        rows.sort(key=lambda row: (row[column], row["id"]), reverse=direction.upper() == "DESC")
+        return page([shown(row) for row in rows[offset : offset + limit]], limit, 0)
+
+    @routes.get("/jobs/{identity}")
+    def get_job(identity: int) -> Document:
+        return shown(find(identity))
+
+    @routes.delete("/jobs/{identity}")
+    def cancel_job(identity: int) -> Document:
+        find(identity)
+        runner.cancel(identity)
+        runner.wait_for_end(identity)
+        return shown(find(identity))
+
+
+def _job(store: Store, identity: int) -> Document:
+    job = store.job(identity)
+    if job is None:
+        raise Problem(404, f"Could not find job with id {identity}")
+    return job
+
+
+def _new_job(store: Store, body: Document) -> int:
+    connection = need(store, "connection", body.get("connectionId"))
+    kind = body.get("jobType")
+    if kind not in ("sync", "reset", "clear", "refresh"):
+        raise Problem(422, "body.jobType: must be sync, reset, clear or refresh")
+    status = connection["body"]["status"]
+    if status != "active":
+        raise Problem(409, f"Connection {connection['id']} is {status}")
+    try:
+        return store.add_job(connection["id"], kind)
+    except AlreadyRunning:
+        raise Problem(409, f"A sync is already running for: {connection['id']}") from None
+
+
+def _ordered(jobs: list[Document], order: str) -> list[Document]:
+    field, _, direction = order.partition("|")
+    column = {"createdAt": "created_at", "updatedAt": "updated_at"}.get(field)
+    if column is None:
+        raise Problem(400, f"orderBy: {order}")
+    return sorted(jobs, key=lambda job: (job[column], job["id"]), reverse=direction.upper() == "DESC")
