@@ -1,0 +1,156 @@
+"""The landing bucket and its queues as one Prefect block.
+
+prefect-aws takes longer to import than a run with nothing to do may last, so it is imported only
+where it earns that: to invoke the Lambda function (`LambdaFunction`), and for a flow of your own that
+wants an `S3Bucket`. Listing and loading use the loader's own client, which knows versions and sorts
+errors into permanent and transient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from pydantic import Field, PrivateAttr, SecretStr
+
+from blocks.strict_block import StrictBlock
+from lambda_csv_loader.errors import FloeError
+from lambda_csv_loader.object_store import Bucket, ObjectRef
+from lambda_csv_loader.queues import QueueDepths, Queues
+from lambda_csv_loader.settings import ObjectStoreSettings, load_settings
+
+if TYPE_CHECKING:
+    from prefect_aws import AwsCredentials, S3Bucket
+
+    from lambda_csv_loader.load import Loader
+
+
+class LandingBucket(StrictBlock):
+    """The bucket that files land in, the queue of its events, and what loads a file."""
+
+    _block_type_name = "Floe Landing Bucket"
+    _block_type_slug = "floe-landing-bucket"
+    _description = "The bucket that CSV files land in, with the queue of its events."
+
+    bucket: str = Field(description="with `landing/` and `quarantine/`")
+    queue_url: str = Field(description="of the queue that gets ObjectCreated events")
+    dead_letter_queue_url: str = Field(description="of the queue for messages that failed too often")
+    region: str = "eu-central-1"
+    endpoint_url: str | None = Field(None, description="only for a stand-in; None means AWS")
+    access_key_id: str | None = Field(None, description="None means the host's own role")
+    secret_access_key: SecretStr | None = Field(None, description="of that key")
+    function_name: str | None = Field(
+        None, description="the Lambda function that loads files; None loads them in the flow's process"
+    )
+
+    _queues: Any = PrivateAttr(None)
+    _loader: Any = PrivateAttr(None)
+
+    def files(self, prefix: str) -> list[ObjectRef]:
+        """Return the objects under `prefix`, without folder markers, in key order.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """
+        return [ref for ref in Bucket(self._settings()).list(prefix) if not ref.key.endswith("/")]
+
+    def depths(self) -> QueueDepths:
+        """Return how many messages wait in the queue and in the dead-letter queue.
+
+        Raises:
+            QueueUnavailable: SQS does not answer.
+        """
+        if self._queues is None:
+            self._queues = Queues(self._settings())
+        depths: QueueDepths = self._queues.depths()
+        return depths
+
+    def load_files(self, refs: Sequence[ObjectRef], request_id: str) -> dict[str, str]:
+        """Load files, by the Lambda function or in this process.
+
+        Args:
+            refs: which.
+            request_id: goes into the ledger (in-process only; Lambda has one of its own).
+
+        Returns:
+            For each key that could not be loaded, why; the ledger tells what became of the others.
+        """
+        if self.function_name is not None:
+            return self._invoke(refs)
+        outcomes = self.loader().load_many(refs, request_id=request_id)
+        return {ref.key: outcome.what for ref, outcome in outcomes.items() if isinstance(outcome, FloeError)}
+
+    def loader(self) -> Loader:
+        """Return the loader of this process: this bucket, and warehouse and contracts of the settings.
+
+        Raises:
+            BadSettings: a `FLOE_WAREHOUSE__...` variable is missing.
+        """
+        from lambda_csv_loader.load import Loader
+
+        if self._loader is None:
+            settings = load_settings()
+            self._loader = Loader.from_settings(
+                settings.model_copy(update={"object_store": self._settings()})
+            )
+        loader: Loader = self._loader
+        return loader
+
+    def close(self) -> None:
+        """Give the loader's connection back."""
+        if self._loader is not None:
+            self._loader.close()
+            self._loader = None
+
+    def credentials(self) -> AwsCredentials:
+        """Return these credentials as prefect-aws knows them."""
+        from prefect_aws import AwsClientParameters, AwsCredentials
+
+        return AwsCredentials(
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            aws_client_parameters=AwsClientParameters(endpoint_url=self.endpoint_url),
+        )
+
+    def s3_bucket(self, folder: str = "") -> S3Bucket:
+        """Return the bucket as a prefect-aws `S3Bucket`."""
+        from prefect_aws import S3Bucket
+
+        return S3Bucket(bucket_name=self.bucket, credentials=self.credentials(), bucket_folder=folder)
+
+    def _invoke(self, refs: Sequence[ObjectRef]) -> dict[str, str]:
+        from prefect_aws import LambdaFunction
+
+        function = LambdaFunction(function_name=self.function_name, aws_credentials=self.credentials())
+        answer = function.invoke(payload={"Records": [_record(ref) for ref in refs]})
+        said = json.load(answer["Payload"]) or {}
+        if "FunctionError" in answer:
+            reason = f"{said.get('errorType')}: {said.get('errorMessage')}"
+            return dict.fromkeys((ref.key for ref in refs), reason)
+        failed = {failure["itemIdentifier"] for failure in said.get("batchItemFailures", [])}
+        return {ref.key: "the function could not load it" for ref in refs if ref.file_id in failed}
+
+    def _settings(self) -> ObjectStoreSettings:
+        return ObjectStoreSettings(**self.model_dump(include=set(ObjectStoreSettings.model_fields)))
+
+
+def _record(ref: ObjectRef) -> dict[str, Any]:
+    """Return an SQS record with an S3 notification in it, as the function expects.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
+    notification = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": ref.bucket}, "object": {"key": quote_plus(ref.key, safe="/")}},
+    }
+    return {
+        "messageId": ref.file_id,
+        "eventSource": "aws:sqs",
+        "body": json.dumps({"Records": [notification]}),
+        "attributes": {},
+        "messageAttributes": {},
+    }

@@ -1,0 +1,197 @@
+"""The rules of a column and of the key, applied to whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lambda_csv_loader.column_types import bound_of
+from lambda_csv_loader.contract import Column, Contract
+from lambda_csv_loader.ducklake import sql_name, sql_string
+from lambda_csv_loader.staging import Staged
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule, and the indices of the values in a batch that break it."""
+
+    rule: str
+    message: str
+    rows: Any
+
+
+def check_column(column: Column, texts: pa.Array, contract: Contract) -> tuple[pa.Array | None, list[Broken]]:
+    """Check one column of a batch.
+
+    Args:
+        column: its declaration.
+        texts: the values as they are spelt; null where a null token stood unquoted.
+        contract: for the null tokens.
+
+    Returns:
+        The typed values and no rules, or None and the rules that are broken.
+    """
+    values = texts if column.column_type.is_text else _whole_numbers(column, texts, contract)
+    broken: list[Broken] = []
+    if values is None:
+        texts = _null_if_token(texts, contract)
+        values, broken = _convert(column, texts)
+    if not column.nullable and texts.null_count:
+        broken.append(
+            Broken("not_null", "empty, but the contract says `nullable: false`", _where(pc.is_null(texts)))
+        )
+    broken += [*_range(column, values), *_text_rules(column, texts)]
+    return (None, broken) if broken else (values, [])
+
+
+def _whole_numbers(column: Column, texts: pa.Array, contract: Contract) -> pa.Array | None:
+    """Return the values where all are plainly spelt whole numbers, which is most of what there is."""
+    kind = column.column_type
+    if not kind.is_whole or any(character.isdigit() for token in contract.null_tokens for character in token):
+        return None
+    try:
+        values = pc.cast(texts, kind.arrow)
+    except pa.ArrowInvalid:
+        return None
+    # The one spelling that this conversion takes and a contract does not: hexadecimal.
+    return None if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py() else values
+
+
+def _null_if_token(texts: pa.Array, contract: Contract) -> pa.Array:
+    """Let a quoted null token be null where it cannot be text: some exporters quote everything."""
+    tokens = pc.is_in(texts, pa.array(contract.null_tokens, pa.string()))
+    if not pc.any(tokens).as_py():
+        return texts
+    return pc.if_else(tokens, pa.scalar(None, pa.string()), texts)
+
+
+def _convert(column: Column, texts: pa.Array) -> tuple[pa.Array, list[Broken]]:
+    """Convert, leaving null where a value cannot be; also return which those are and why."""
+    kind = column.column_type
+    message, broken = f"not a {kind.declared}", []
+    misspelt = pc.fill_null(pc.invert(pc.match_substring_regex(texts, kind.pattern)), False)
+    if pc.any(misspelt).as_py():
+        broken.append(Broken("type", message, _where(misspelt)))
+        texts = pc.if_else(misspelt, pa.scalar(None, pa.string()), texts)
+    try:
+        return pc.cast(texts, kind.arrow), broken
+    except pa.ArrowInvalid:
+        at = np.array(_unconvertible(texts, kind.arrow, 0), dtype=np.int64)
+        broken.append(Broken("type", f"{message}: out of its range", at))
+        outside = np.zeros(len(texts), dtype=bool)
+        outside[at] = True
+        texts = pc.if_else(pa.array(outside), pa.scalar(None, pa.string()), texts)
+        return pc.cast(texts, kind.arrow), broken
+
+
+def _unconvertible(texts: pa.Array, kind: pa.DataType, start: int) -> list[int]:
+    """Return the indices of the values that do not convert, by halving."""
+    try:
+        pc.cast(texts, kind)
+    except pa.ArrowInvalid:
+        if len(texts) == 1:
+            return [start]
+        middle = len(texts) // 2
+        return _unconvertible(texts[:middle], kind, start) + _unconvertible(
+            texts[middle:], kind, start + middle
+        )
+    return []
+
+
+def _range(column: Column, values: pa.Array) -> list[Broken]:
+    if column.min is None and column.max is None:
+        return []
+    ends = pc.min_max(values)
+    found = []
+    for bound, end, beyond, word in (
+        (column.min, ends["min"], pc.less, "below"),
+        (column.max, ends["max"], pc.greater, "above"),
+    ):
+        if bound is None or not end.is_valid:
+            continue
+        limit = bound_of(bound, values.type)
+        if pc.cast(beyond(end, limit), pa.bool_()).as_py():
+            outside = _where(beyond(values, limit))
+            found.append(
+                Broken("range", f"{word} the {'minimum' if word == 'below' else 'maximum'} {bound}", outside)
+            )
+    return found
+
+
+def _text_rules(column: Column, texts: pa.Array) -> list[Broken]:
+    found = []
+    length = column.column_type.max_length
+    if length is not None:
+        long = _where(pc.greater(pc.utf8_length(texts), length))
+        if len(long):
+            found.append(Broken("length", f"longer than {length} characters", long))
+    if column.pattern is not None:
+        wrong = _where(pc.invert(pc.match_substring_regex(texts, rf"\A(?:{column.pattern})\z")))
+        if len(wrong):
+            found.append(Broken("pattern", f"does not match {column.pattern}", wrong))
+    if column.values is not None:
+        known = pc.is_in(texts, pa.array(column.values, pa.string()))
+        wrong = _where(pc.and_(pc.invert(known), pc.is_valid(texts)))
+        if len(wrong):
+            found.append(Broken("values", f"not one of {', '.join(column.values[:10])}", wrong))
+    return found
+
+
+def _where(mask: pa.Array) -> Any:
+    return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Rows whose key an earlier row of the file has: how many, and the first of them with the key."""
+
+    count: int
+    rows: list[tuple[int, str]]
+
+
+def duplicate_rows(staged: Staged, key: Sequence[str], limit: int) -> Duplicates:
+    """Find rows with a key that an earlier row has; for a large file DuckDB does it, spilling to disk.
+
+    Args:
+        staged: the rows.
+        key: the key's columns.
+        limit: how many rows to name (at least 20).
+    """
+    if staged.table is not None:
+        return _duplicates_in_memory(staged.table, list(key), max(limit, 20))
+    import duckdb
+
+    columns = ", ".join(sql_name(name) for name in key)
+    source = f"read_parquet({sql_string(staged.parquet)})"
+    with duckdb.connect(config={"memory_limit": "192MB", "threads": 2}) as engine:
+        engine.execute("set preserve_insertion_order = false")
+        distinct = engine.execute(
+            f"select count(*) from (select distinct {columns} from {source})"
+        ).fetchall()
+        count = staged.rows - int(distinct[0][0])
+        if not count:
+            return Duplicates(0, [])
+        found = engine.execute(
+            f"with twice as (select {columns}, min(_file_row) as first_row from {source} "
+            "group by all having count(*) > 1) "
+            f"select _file_row, concat_ws(', ', {columns}) from {source} inner join twice using ({columns}) "
+            f"where _file_row > first_row order by _file_row limit {max(limit, 20)}"
+        ).fetchall()
+    return Duplicates(count, [(int(row), str(value)) for row, value in found])
+
+
+def _duplicates_in_memory(table: pa.Table, key: list[str], limit: int) -> Duplicates:
+    firsts = (
+        table.select([*key, "_file_row"]).group_by(key, use_threads=False).aggregate([("_file_row", "min")])
+    )
+    count = table.num_rows - firsts.num_rows
+    if not count:
+        return Duplicates(0, [])
+    later = pc.invert(pc.is_in(table["_file_row"], firsts["_file_row_min"].combine_chunks()))
+    rows = table.filter(later).select([*key, "_file_row"]).slice(0, limit).to_pylist()
+    return Duplicates(count, [(row["_file_row"], ", ".join(str(row[name]) for name in key)) for row in rows])

@@ -1,0 +1,324 @@
+"""Validate a CSV file against its contract, in a stream and bounded memory, and stage its rows.
+
+pyarrow splits records; every value stays text until a rule has seen it, since pyarrow's own
+conversion takes more than a contract allows. Rows come out typed, with `_file_id` and `_file_row`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from lambda_csv_loader.contract import Column, Contract
+from lambda_csv_loader.decode import BLOCK, PlainText, Source
+from lambda_csv_loader.header import match_header
+from lambda_csv_loader.records import Located, locate
+from lambda_csv_loader.rules import check_column, duplicate_rows
+from lambda_csv_loader.staging import Stage, Staged
+from lambda_csv_loader.verdict import BadFile, Findings, Reject, Verdict, Violation
+
+
+@dataclass
+class Report:
+    """What reading a file showed, whether it is good or bad.
+
+    Attributes:
+        staged: the rows; None when the file is refused.
+        verdict: why it is refused; None when it is good.
+    """
+
+    staged: Staged | None = None
+    verdict: Verdict | None = None
+    sha256: str = ""
+    stored_bytes: int = 0
+    plain_bytes: int = 0
+    compression: str | None = None
+    header: str | None = None
+    rows_read: int = 0
+    blank_lines: int | None = None
+
+
+def validate(source: Source, contract: Contract, file_id: str, *, folder: Path | None = None) -> Report:
+    """Read a file and decide whether its rows may be published.
+
+    Args:
+        source: the object; read once when the file is good, twice when lines have to be found.
+        contract: of its dataset.
+        file_id: goes into every row.
+        folder: for the Parquet file of a large one; the system's temporary folder when None.
+    """
+    return _Validation(source, contract, file_id, folder).run()
+
+
+class _Validation:
+    def __init__(self, source: Source, contract: Contract, file_id: str, folder: Path | None) -> None:
+        self._source, self._contract, self._file_id, self._folder = source, contract, file_id, folder
+        self._findings = Findings(contract.reject_threshold)
+        self._ragged: list[Any] = []
+        self._ragged_done = 0
+        self._next_row = 1
+        self._partitions: set[Any] = set()
+        self._report = Report()
+
+    def run(self) -> Report:
+        text = PlainText(self._source, self._contract)
+        stage = Stage(self._contract, self._file_id, self._folder)
+        report = self._report
+        try:
+            try:
+                self._read(text, stage)
+                staged = stage.finish()
+                self._check_keys(staged)
+                self._check_whole(staged)
+                report.staged = self._without_rejects(staged)
+            except BadFile as error:
+                stage.discard()
+                report.verdict = self._verdict(self._explained(error.violation))
+            report.sha256 = text.stored.sha256()
+        except BaseException:
+            stage.discard()
+            raise
+        finally:
+            text.close()
+        report.stored_bytes, report.plain_bytes = text.stored.bytes, text.bytes
+        report.compression, report.rows_read = text.compression, self._next_row - 1
+        if not self._contract.multiline and report.verdict is None:
+            # Every record is one line, so what is left over is blank (or the header).
+            report.blank_lines = max(text.lines() - 1 - report.rows_read, 0)
+        if report.verdict is not None:
+            report.verdict.rows_read = report.rows_read
+        return report
+
+    def _read(self, text: PlainText, stage: Stage) -> None:
+        self._report.header = line = text.take_line().decode()
+        names = match_header(line, self._contract)
+        for batch in self._batches(text, names):
+            self._add(batch, stage)
+        self._note_ragged()
+
+    def _batches(self, text: PlainText, names: list[str | None]) -> Iterator[pa.RecordBatch]:
+        contract = self._contract
+        # Columns the contract ignores get a name that no contract can have.
+        labels = [name if name is not None else f"\0{number}" for number, name in enumerate(names)]
+        try:
+            reader = pa_csv.open_csv(
+                _NotClosed(text),
+                # One thread: rows are numbered for the verdict only then, and it is no slower.
+                read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=labels),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=contract.delimiter,
+                    quote_char=contract.quote or False,
+                    escape_char=contract.escape or False,
+                    newlines_in_values=contract.multiline,
+                    invalid_row_handler=self._skip_ragged,
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(labels, pa.string()),
+                    include_columns=contract.names,
+                    null_values=list(contract.null_tokens),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                ),
+            )
+            yield from reader
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" not in str(error):
+                raise self._unreadable(str(error)) from None
+
+    def _skip_ragged(self, row: Any) -> str:
+        self._ragged.append(row)
+        return "skip"
+
+    def _unreadable(self, message: str) -> BadFile:
+        if "straddling object" in message:
+            return BadFile(
+                "long_record", f"a record is longer than {BLOCK} bytes, or a quote is never closed"
+            )
+        return BadFile("unreadable", message)
+
+    def _add(self, batch: pa.RecordBatch, stage: Stage) -> None:
+        rows = self._row_numbers(batch.num_rows)
+        self._note_ragged()
+        typed, bad = [], np.zeros(batch.num_rows, dtype=bool)
+        for column, texts in zip(self._contract.columns, batch.columns, strict=True):
+            values, violations = check_column(column, texts, self._contract)
+            typed.append(values)
+            for violation in violations:
+                self._note(column, violation.rule, violation.message, violation.rows, texts, rows, bad)
+        if self._findings.rows > self._contract.reject_threshold:
+            return
+        keep = None if not bad.any() else pa.array(~bad)
+        if keep is not None:
+            rows = rows[~bad]
+            texts = [array.filter(keep) for array in batch.columns]
+            typed = [
+                check_column(column, array, self._contract)[0]
+                for column, array in zip(self._contract.columns, texts, strict=True)
+            ]
+        self._note_partition(typed)
+        stage.add(typed, rows)
+
+    def _note(
+        self, column: Column, rule: str, message: str, at: Any, texts: pa.Array, rows: Any, bad: Any
+    ) -> None:
+        for number, index in enumerate(at.tolist()):
+            violation = Violation(
+                rule=rule,
+                message=message,
+                column=column.name,
+                row=int(rows[index]),
+                value=texts[index].as_py(),
+            )
+            self._findings.add(violation, new_row=not bad[index])
+            bad[index] = True
+            if number > 1000 and self._findings.rows > self._contract.reject_threshold:
+                # Examples and rows are settled: the rest is only counted.
+                rest = at[number + 1 :]
+                self._findings.add_count(violation, len(rest))
+                self._findings.rows += int((~bad[rest]).sum())
+                bad[rest] = True
+                return
+
+    def _row_numbers(self, count: int) -> Any:
+        skipped = [row.number for row in self._ragged[self._ragged_done :]]
+        if not skipped:
+            rows = np.arange(self._next_row, self._next_row + count, dtype=np.int64)
+        else:
+            candidates = np.arange(self._next_row, self._next_row + count + len(skipped), dtype=np.int64)
+            rows = np.setdiff1d(candidates, np.array(skipped), assume_unique=True)[:count]
+        if count:
+            self._next_row = int(rows[-1]) + 1
+        return rows
+
+    def _note_ragged(self) -> None:
+        for row in self._ragged[self._ragged_done :]:
+            self._next_row = max(self._next_row, row.number + 1)
+            quote = self._contract.quote
+            if quote and row.text.count(quote) % 2:
+                raise BadFile("unclosed_quote", "a quote is opened and never closed", row=row.number)
+            less = row.actual_columns < row.expected_columns
+            message = f"{row.actual_columns} values where the header has {row.expected_columns}"
+            violation = Violation(
+                rule="short_row" if less else "long_row", message=message, row=row.number, value=row.text
+            )
+            self._findings.add(violation, new_row=True)
+        self._ragged_done = len(self._ragged)
+        if self._findings.rows > self._contract.reject_threshold:
+            self._ragged.clear()
+            self._ragged_done = 0
+
+    def _note_partition(self, typed: list[pa.Array]) -> None:
+        contract = self._contract
+        if contract.partition_by and len(self._partitions) < 3:
+            values = typed[contract.names.index(contract.partition_by)]
+            self._partitions.update(value for value in values.unique().to_pylist())
+
+    def _check_keys(self, staged: Staged) -> None:
+        key = self._contract.primary_key
+        if not key or staged.rows < 2 or self._findings.rows > self._contract.reject_threshold:
+            return
+        duplicates = duplicate_rows(staged, key, self._contract.reject_threshold + 1)
+        for row, value in duplicates.rows:
+            message = f"the key ({', '.join(key)}) = {value} is in the file already"
+            self._findings.add(Violation(rule="unique", message=message, row=row, value=value), new_row=True)
+        if duplicates.count > len(duplicates.rows):
+            rest = duplicates.count - len(duplicates.rows)
+            self._findings.add_count(Violation(rule="unique", message=""), rest)
+            self._findings.rows += rest
+
+    def _check_whole(self, staged: Staged) -> None:
+        contract, findings = self._contract, self._findings
+        if findings.rows > contract.reject_threshold:
+            first = min(findings.examples, key=lambda found: found.row or 0)
+            where = f"column {first.column}: " if first.column else ""
+            allowed = f", {contract.reject_threshold} allowed" if contract.reject_threshold else ""
+            message = f"{findings.rows} bad rows{allowed}; first: {where}{first.message}"
+            raise BadFile(first.rule, message, row=first.row, column=first.column, value=first.value)
+        if contract.mode == "snapshot" and staged.rows == 0 and not contract.allow_empty:
+            raise BadFile("no_rows", "a header and no rows: an empty snapshot would delete what is there")
+        if contract.partition_by and len(self._partitions) > 1:
+            shown = ", ".join(str(value) for value in sorted(self._partitions)[:3])
+            raise BadFile(
+                "one_partition",
+                f"a snapshot file holds one value of {contract.partition_by}, this one has {shown} ...",
+                column=contract.partition_by,
+            )
+        staged.partition = str(next(iter(self._partitions))) if self._partitions else None
+
+    def _without_rejects(self, staged: Staged) -> Staged:
+        first = self._findings.first
+        if not first:
+            return staged
+        located = self._locate(set(first))
+        staged.rejects = [
+            Reject(
+                line=located[row].line if row in located else None,
+                row=row,
+                column=found.column,
+                rule=found.rule,
+                message=found.message,
+                raw_line=located[row].text if row in located else "",
+            )
+            for row, found in sorted(first.items())
+        ]
+        twice = [row for row, found in first.items() if found.rule == "unique"]
+        if twice:
+            staged.drop_rows(twice)
+        return staged
+
+    def _explained(self, violation: Violation) -> Violation:
+        """Add line numbers, which only a second reading can tell."""
+        wanted = {found.row for found in (violation, *self._findings.examples) if found.row is not None}
+        longest = violation.rule == "long_record"
+        if wanted or longest:
+            located = self._locate(wanted, longest=longest)
+            for found in (violation, *self._findings.examples):
+                if found.row in located:
+                    found.line = located[found.row].line
+            if longest and -1 in located:
+                violation.line = located[-1].line
+        return violation
+
+    def _locate(self, rows: set[int], *, longest: bool = False) -> dict[int, Located]:
+        text = PlainText(self._source, self._contract)
+        try:
+            return locate(text, self._contract, rows, longest=longest)
+        except BadFile:
+            return {}
+        finally:
+            text.close()
+
+    def _verdict(self, violation: Violation) -> Verdict:
+        findings = self._findings
+        counts = dict(findings.counts) or {violation.rule: 1}
+        where = f"line {violation.line}: " if violation.line is not None else ""
+        return Verdict(
+            rule=violation.rule,
+            message=where + violation.message,
+            examples=findings.examples or [violation],
+            counts=counts,
+            rows_rejected=findings.rows,
+        )
+
+
+class _NotClosed:
+    """Lends a stream to pyarrow, which closes what it is given."""
+
+    def __init__(self, inner: PlainText) -> None:
+        self._inner = inner
+        self.closed = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._inner.read(size)
+
+    def close(self) -> None:
+        self.closed = True
