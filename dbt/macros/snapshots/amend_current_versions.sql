@@ -1,0 +1,36 @@
+{#
+    Hook after a snapshot: bring current versions in line with the source where a tracked column differs
+    although the change time does not.
+
+    That happens when a part of the row arrives late (the address changed before the customer did, but was
+    read after) or when a repair with the same change time corrects it. The version was wrong from its
+    start, so it is corrected, not closed: no new version, no other validity.
+
+    Args:
+        source: relation the snapshot is taken from.
+        key: its unique key.
+#}
+{% macro amend_current_versions(source, key) -%}
+    {%- if execute -%}
+        {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
+        {%- set change_time = config.get('updated_at') -%}
+        {%- set tracked = adapter.get_columns_in_relation(source) | map(attribute='name')
+            | reject('equalto', key) | reject('equalto', change_time) | list -%}
+        update {{ this }}
+        set
+            {% for column in tracked -%}
+            {{ column }} = source_row.{{ column }}{{ ',' if not loop.last }}
+            {% endfor %}
+        from {{ source }} as source_row
+        where
+            {{ this }}.{{ key }} = source_row.{{ key }}
+            and {{ this }}.{{ columns.dbt_updated_at }} = source_row.{{ change_time }}
+            and {{ this }}.{{ columns.dbt_valid_to }} = {{ config.get('dbt_valid_to_current') }}
+            and {{ this }}.{{ columns.dbt_is_deleted }} = 'False'
+            and (
+                {% for column in tracked -%}
+                {{ this }}.{{ column }} is distinct from source_row.{{ column }}{{ ' or' if not loop.last }}
+                {% endfor %}
+            )
+    {%- endif -%}
+{%- endmacro %}

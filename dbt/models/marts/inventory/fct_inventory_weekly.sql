@@ -1,0 +1,55 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='week_start_date',
+        on_schema_change='fail',
+        post_hook="{{ delete_rows_not_in([ref('int_inventory_aggregated_to_item_warehouse_week')], 'week_start_date') }}",
+    )
+}}
+
+{% set content = group_hash(['warehouse_sk', 'item_sk', 'counted_date', 'quantity_on_hand']) %}
+
+with
+
+inventory as (
+
+    select * from {{ ref('int_inventory_aggregated_to_item_warehouse_week') }}
+
+),
+
+{% if is_incremental() %}
+    -- Whole weeks are replaced, those in which anything differs.
+    changed_weeks as (
+
+        select
+            week_start_date,
+            {{ content }} as content
+        from inventory
+        group by 1
+        except
+        select
+            week_start_date,
+            {{ content }} as content
+        from {{ this }}
+        group by 1
+
+    ),
+{% endif %}
+
+final as (
+
+    select
+        warehouse_sk,
+        item_sk,
+        week_start_date,
+        counted_date,
+        quantity_on_hand
+    from inventory
+    {% if is_incremental() %}
+        where week_start_date in (select week_start_date from changed_weeks)
+    {% endif %}
+
+)
+
+select * from final
