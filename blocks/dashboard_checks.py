@@ -1,0 +1,86 @@
+"""Checks of the dashboards against a warehouse, without reading a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blocks.dashboard_definitions import Dashboard, Filter, QuestionCard
+from blocks.dashboard_pages.answers import CardFailed, card_error, missing_columns
+from blocks.dashboard_pages.choices import Query
+from blocks.dashboard_queries import MARTS, Condition, ordering, render
+
+
+@dataclass(frozen=True)
+class CheckedCard:
+    """One card, and what is wrong with it."""
+
+    dashboard: str
+    card: str
+    owner: str
+    columns: tuple[str, ...]
+    problem: str | None
+
+
+def check_dashboards(dashboards: Sequence[Dashboard], query: Query) -> list[CheckedCard]:
+    """Resolve every card's SQL on the marts, once with no filter set and once with all of them.
+
+    Args:
+        dashboards: what to check.
+        query: runs a statement on the warehouse; it is asked for no rows.
+
+    Raises:
+        CardUnanswered: the warehouse does not answer.
+    """
+    checked = []
+    for dashboard in dashboards:
+        sources = [_FieldCheck(f"filter {each.key}", each.field) for each in dashboard.filters]
+        sources.append(_FieldCheck("data_as_of", dashboard.data_as_of))
+        checked += [_check_field(dashboard, each, query) for each in sources]
+        checked += [_check_card(dashboard, card, query) for card in dashboard.questions]
+    return checked
+
+
+@dataclass(frozen=True)
+class _FieldCheck:
+    name: str
+    field: str
+
+
+def _check_field(dashboard: Dashboard, field: _FieldCheck, query: Query) -> CheckedCard:
+    model, column = field.field.split(".")
+    return _checked(dashboard, field.name, f"select {column} from {MARTS}.{model} limit 0", query)
+
+
+def _check_card(dashboard: Dashboard, card: QuestionCard, query: Query) -> CheckedCard:
+    filters = {each.key: each for each in dashboard.filters}
+    conditions = {tag: _some_choice(card, filters[tag]) for tag in card.template_tags}
+    order = ordering(card.query)
+    ordered = f" order by {order}" if order else ""
+    checked = CheckedCard(dashboard.key, card.key, str(dashboard.owner), (), None)
+    for chosen in ({}, conditions):
+        sql = f"select * from ({render(card.query, chosen)}) as answer{ordered} limit 0"
+        checked = _checked(dashboard, card.key, sql, query)
+        if checked.problem:
+            return checked
+    missing = missing_columns(card, checked.columns)
+    problem = f"the query does not return {', '.join(missing)}" if missing else None
+    return CheckedCard(dashboard.key, card.key, str(dashboard.owner), checked.columns, problem)
+
+
+def _checked(dashboard: Dashboard, name: str, sql: str, query: Query) -> CheckedCard:
+    try:
+        columns, problem = query(sql).columns, None
+    except Exception as error:
+        failure = card_error(dashboard, name, error)
+        if not isinstance(failure, CardFailed):
+            raise failure from error
+        columns, problem = (), " ".join(str(error).split())
+    return CheckedCard(dashboard.key, name, str(dashboard.owner), columns, problem)
+
+
+def _some_choice(card: QuestionCard, one: Filter) -> Condition:
+    field = card.template_tags[one.key].dimension
+    if one.type == "date/all-options":
+        return Condition(f"cast({field} as date) between date '2000-01-01' and date '2000-12-31'")
+    return Condition(f"{field} = 'any'" if field else "'any'")

@@ -1,0 +1,75 @@
+"""`floe dashboards`: check the dashboard files against the marts, and draw them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from blocks.dashboard_pages import Query
+
+app = typer.Typer(no_args_is_help=True, help="Dashboards as code: deployments/dashboards/*.yaml.")
+console = Console(highlight=False)
+
+
+@app.command()
+def check() -> None:
+    """Resolve every card's SQL on the marts; exit 1 and name card and owner where one does not."""
+    from blocks.dashboard_checks import check_dashboards
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+
+    dashboards = load_dashboards(DASHBOARDS)
+    with _query() as query:
+        checked = check_dashboards(dashboards, query)
+    failed = [each for each in checked if each.problem]
+    for each in failed:
+        where = f"[red]{each.dashboard} / {each.card}[/red] (owner {escape(each.owner)})"
+        console.print(f"{where}: {escape(each.problem or '')}", soft_wrap=True)
+    cards = sum(len(dashboard.questions) for dashboard in dashboards)
+    console.print(f"{len(dashboards)} dashboards, {cards} cards, {len(failed)} problem(s)")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write the pages; by default where `publish` writes them.")
+    ] = None,
+) -> None:
+    """Draw the dashboards now, as pages that need no server, and print where they are."""
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dashboard_pages import render_pages
+    from blocks.settings import load_settings
+
+    dashboards = load_dashboards(DASHBOARDS)
+    with _query() as query:
+        pages = folder or load_settings().dashboards.pages or load_settings().home / "pages"
+        rendered = render_pages(dashboards, query, pages)
+    seconds = sum(card.seconds for card in rendered.cards)
+    console.print(
+        f"{len(rendered.pages)} dashboards, {len(rendered.cards)} cards, {seconds:.1f} s of queries"
+    )
+    console.print(str(rendered.index), soft_wrap=True)
+
+
+@contextmanager
+def _query() -> Iterator[Query]:
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.dashboard_pages import on_cursor, unchanging
+    from blocks.settings import load_settings
+    from blocks.warehouse import Warehouse
+
+    with (
+        Warehouse(target=load_settings().warehouse).connect(read_only=True) as cursor,
+        unchanging(cursor),
+    ):
+        yield on_cursor(cursor)
