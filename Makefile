@@ -1,0 +1,68 @@
+# Everything is installed into .venv of this clone, never globally.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+demo: .venv/installed ## Run the whole pipeline on this machine (ARGS=--once ends with its status)
+	@$(BIN)/floe demo $(ARGS)
+
+up: .venv/installed ## Start the stack and leave it running
+	@$(BIN)/floe up $(ARGS)
+
+down: .venv/installed ## Stop what `make up` started
+	@$(BIN)/floe down
+
+install: .venv/installed ## Install what the product needs
+
+test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
+	@$(BIN)/pytest -m "not chaos and not bench and not live" $(ARGS)
+
+lint: .venv/installed-dev ## Check style, types and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt/models dbt/tests --config dbt/.sqlfluff
+
+chaos: .venv/installed-dev ## Kill -9 at every step
+	@$(BIN)/pytest -m chaos $(ARGS)
+
+bench: .venv/installed-dev ## Measure speed beside peers
+	@$(BIN)/pytest -m bench -s $(ARGS)
+
+live: .venv/installed-dev ## Run against real systems, where their variables are set
+	@$(BIN)/pytest -m live $(ARGS)
+
+lock: ## Resolve the exact pins anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Delete the virtual environment and the stack's data
+	@if [ -x $(BIN)/floe ]; then $(BIN)/floe down; fi
+	rm -rf .venv .floe prefect.toml
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Floe needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Next: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+# A lock is whole, so pip need not resolve (--no-deps); hashes make it exact.
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv (about two minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv (about two minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ .venv/installed
+
+.PHONY: help demo up down install test lint chaos bench live lock clean

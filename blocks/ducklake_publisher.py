@@ -1,0 +1,183 @@
+"""Publishing the marts on DuckLake: views pinned to a version of the build tables."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.publication import BUILD, MARTS, SNAPSHOTS, NothingToRollBack, Publication
+from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
+
+
+class DuckLakePublisher:
+    """Publishes by pinned views; see the module's text."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._run("create schema if not exists ops")
+        self._run(
+            "create table if not exists ops.publications (publication_id varchar, published_at timestamptz,"
+            " version bigint, models varchar, run varchar, is_current boolean)"
+        )
+        self._run(
+            "create table if not exists ops.builds (run varchar, state varchar, started_at timestamptz,"
+            " ended_at timestamptz)"
+        )
+
+    def begin(self, run: str) -> bool:
+        """Note that a build starts; restore first if the last one neither published nor restored."""
+        unfinished = self._rows("select run from ops.builds where state = 'running'")
+        for (earlier,) in unfinished:
+            self.restore(earlier)
+        self._run(f"insert into ops.builds values ({sql_string(run)}, 'running', {_now()}, null)")
+        return bool(unfinished)
+
+    def publish(self, run: str, models: list[str]) -> Publication:
+        """Repoint the views of `marts` to the build tables' current version in one transaction."""
+        publication = Publication(
+            str(uuid.uuid4()), datetime.now(UTC), self._version(), tuple(sorted(models))
+        )
+        with _Transaction(self._cursor):
+            self._show(publication)
+            self._run("update ops.publications set is_current = false where is_current")
+            self._run(
+                f"insert into ops.publications values ({sql_string(publication.publication_id)},"
+                f" {sql_string(publication.published_at.isoformat())}, {publication.version},"
+                f" {sql_string(json.dumps(publication.models))}, {sql_string(run)}, true)"
+            )
+            self._end(run, "published")
+        return publication
+
+    def restore(self, run: str) -> None:
+        """Put every table of build and snapshots back to the last published version, in one transaction.
+
+        A table that this version does not have is dropped: it was born in the failed run. The last
+        published version counts even after a rollback, which changes what readers see, not history.
+        """
+        published = self._last()
+        with _Transaction(self._cursor):
+            for schema in (BUILD, SNAPSHOTS):
+                then = self._tables_at(schema, published.version) if published else set()
+                for table in self._tables(schema) | then:
+                    name = sql_name(schema, table)
+                    if published is None or table not in then:
+                        self._run(f"drop table {name}")
+                    else:
+                        self._run(
+                            f"create or replace table {name} as "
+                            f"select * from {name} at (version => {published.version})"
+                        )
+            self._end(run, "restored")
+
+    def rollback(self) -> Publication:
+        """Repoint the views to the set before the current one.
+
+        Raises:
+            NothingToRollBack: the current set is the first.
+        """
+        earlier = self._publication(
+            "where published_at < (select published_at from ops.publications where is_current)"
+            " order by published_at desc limit 1"
+        )
+        if earlier is None:
+            raise NothingToRollBack(
+                "The marts were published only once, so there is no earlier set",
+                state="readers keep seeing the current set",
+                next_command="floe run transform/marts",
+            )
+        with _Transaction(self._cursor):
+            self._show(earlier)
+            self._run(
+                "update ops.publications"
+                f" set is_current = (publication_id = {sql_string(earlier.publication_id)})"
+            )
+        return earlier
+
+    def current(self) -> Publication | None:
+        """Return what the views of `marts` are pinned to."""
+        return self._publication("where is_current")
+
+    def _last(self) -> Publication | None:
+        return self._publication("order by published_at desc limit 1")
+
+    def _publication(self, condition: str) -> Publication | None:
+        rows = self._rows(
+            f"select publication_id, published_at, version, models from ops.publications {condition}"
+        )
+        if not rows:
+            return None
+        publication_id, published_at, version, models = rows[0]
+        return Publication(publication_id, published_at, version, tuple(json.loads(models)))
+
+    def _show(self, publication: Publication) -> None:
+        self._run("create schema if not exists marts")
+        for model in publication.models:
+            self._run(
+                f"create or replace view {sql_name(CATALOG, MARTS, model)} as select * "
+                f"from {sql_name(CATALOG, BUILD, model)} at (version => {publication.version})"
+            )
+        shown = self._rows(
+            "select table_name from information_schema.tables"
+            f" where table_catalog = '{CATALOG}' and table_schema = '{MARTS}'"
+        )
+        for (view,) in shown:
+            if view not in publication.models:
+                self._run(f"drop view {sql_name(CATALOG, MARTS, view)}")
+
+    def _version(self) -> int:
+        return int(self._rows(f"select id from {CATALOG}.current_snapshot()")[0][0])
+
+    def _tables(self, schema: str) -> set[str]:
+        rows = self._rows(
+            "select table_name from information_schema.tables where table_type = 'BASE TABLE'"
+            f" and table_catalog = '{CATALOG}' and table_schema = '{schema}'"
+        )
+        return {name for (name,) in rows}
+
+    def _tables_at(self, schema: str, version: int | None) -> set[str]:
+        """Return the tables that `schema` had in `version`, from DuckLake's own catalog tables.
+
+        Source: https://ducklake.select/docs/stable/specification/tables/ducklake_table
+        """
+        catalog = f"__ducklake_metadata_{CATALOG}"
+        rows = self._rows(
+            f"select t.table_name from {catalog}.ducklake_table as t"
+            f" inner join {catalog}.ducklake_schema as s on s.schema_id = t.schema_id"
+            f" where s.schema_name = {sql_string(schema)} and t.begin_snapshot <= {version}"
+            f" and (t.end_snapshot is null or t.end_snapshot > {version})"
+            f" and (s.end_snapshot is null or s.end_snapshot > {version})"
+        )
+        return {name for (name,) in rows}
+
+    def _end(self, run: str, state: str) -> None:
+        self._run(
+            f"update ops.builds set state = {sql_string(state)}, ended_at = {_now()}"
+            f" where run = {sql_string(run)} and state = 'running'"
+        )
+
+    # Values stand in the statement as literals: bound ones make DuckDB import pandas, which takes as
+    # long as the publication itself.
+    def _run(self, statement: str) -> None:
+        self._cursor.execute(statement)
+
+    def _rows(self, query: str) -> list[Any]:
+        return list(self._cursor.execute(query).fetchall())
+
+
+class _Transaction:
+    """`begin` … `commit`, or `rollback` when the block raises."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def __enter__(self) -> None:
+        self._cursor.execute("begin")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._cursor.execute("rollback" if kind else "commit")
+
+
+def _now() -> str:
+    return sql_string(datetime.now(UTC).isoformat())

@@ -1,0 +1,84 @@
+"""Save every block that flows load, from the settings; show where the saved ones differ.
+
+Registering twice changes nothing. Secrets go to the Prefect server alone, which encrypts them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from prefect.blocks.core import Block
+
+from blocks.dashboards import Dashboards
+from blocks.dbt import DbtProject
+from blocks.object_store import LandingBucket
+from blocks.settings import Settings
+from blocks.warehouse import Warehouse
+from lambda_csv_loader.settings import ObjectStoreSettings
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What happened to one block document."""
+
+    name: str
+    change: Literal["created", "updated", "unchanged"]
+
+
+def blocks_of(settings: Settings) -> dict[str, Block]:
+    """Return the blocks that `settings` ask for, by document name.
+
+    Airbyte's connections are not among them: their ids are known only after `connections apply`,
+    which registers them.
+    """
+    warehouse = Warehouse(target=settings.warehouse, reader_role=settings.reader_role)
+    return {
+        "warehouse": warehouse,
+        "dbt": DbtProject(warehouse=warehouse, output=settings.home / "dbt"),
+        "landing": _landing(settings.object_store),
+        "dashboards": Dashboards(pages_folder=settings.dashboards.pages, url=settings.dashboards.url),
+    }
+
+
+def _landing(store: ObjectStoreSettings) -> LandingBucket:
+    return LandingBucket(**store.model_dump())
+
+
+def register(blocks: dict[str, Block], *, check: bool = False) -> list[Registration]:
+    """Save each block under its name unless the saved one is equal.
+
+    Args:
+        blocks: document name to block.
+        check: only compare; nothing is saved.
+    """
+    return [Registration(name, _register(name, block, check)) for name, block in blocks.items()]
+
+
+def _register(name: str, block: Block, check: bool) -> Literal["created", "updated", "unchanged"]:
+    try:
+        saved = cast(Block, type(block).load(name))
+    except ValueError:
+        change: Literal["created", "updated"] = "created"
+    else:
+        if comparable(saved) == comparable(block):
+            return "unchanged"
+        change = "updated"
+    if not check:
+        block.save(name, overwrite=True)
+    return change
+
+
+def comparable(block: Block) -> Any:
+    """Return a block's fields, secrets included, in a form that can be compared; never print it.
+
+    What Prefect adds to a saved block (`_block_document_id` and the like) is left out.
+    """
+    return _own_fields(json.loads(block.model_dump_json(context={"include_secrets": True})))
+
+
+def _own_fields(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _own_fields(inner) for name, inner in value.items() if not name.startswith("_")}
+    return value

@@ -1,0 +1,139 @@
+"""Publishing the marts on Snowflake: clone the build, grant, swap (zero-copy, no reader waits).
+
+Written from Snowflake's documentation (CREATE SCHEMA ... CLONE, ALTER SCHEMA ... SWAP WITH); never run
+against a real account, see the README.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from blocks.publication import NothingToRollBack, Publication
+from lambda_csv_loader.ducklake import sql_name
+
+DDL = (
+    "create schema if not exists OPS",
+    "create table if not exists OPS.PUBLICATIONS (PUBLICATION_ID varchar, PUBLISHED_AT timestamp_tz,"
+    " MODELS varchar, RUN varchar, IS_CURRENT boolean)",
+    "create table if not exists OPS.BUILDS (RUN varchar, STATE varchar, STARTED_AT timestamp_tz,"
+    " ENDED_AT timestamp_tz)",
+)
+
+
+class SnowflakePublisher:
+    """Publishes by swapping schemas; see `blocks.publication`.
+
+    Args:
+        cursor: an open cursor with autocommit; DDL commits by itself on Snowflake.
+        reader_role: gets select on the published marts.
+    """
+
+    def __init__(self, cursor: Any, reader_role: str) -> None:
+        self._cursor = cursor
+        self._reader = sql_name(reader_role)
+        for statement in DDL:
+            self._run(statement)
+
+    def begin(self, run: str) -> bool:
+        """Note that a build starts; restore first if the last one neither published nor restored."""
+        unfinished = self._rows("select RUN from OPS.BUILDS where STATE = 'running'")
+        for (earlier,) in unfinished:
+            self.restore(earlier)
+        self._run("insert into OPS.BUILDS values (%s, 'running', %s, null)", [run, _now()])
+        return bool(unfinished)
+
+    def publish(self, run: str, models: list[str]) -> Publication:
+        """Clone the build, drop what is no mart, grant, swap, and keep the old set as MARTS_PREVIOUS.
+
+        Only the swap changes what readers see, and it is one atomic statement.
+        """
+        publication = Publication(str(uuid.uuid4()), datetime.now(UTC), None, tuple(sorted(models)))
+        self._run("create or replace schema MARTS_NEXT clone BUILD")
+        wanted = {model.upper() for model in models}
+        for table in self._tables("MARTS_NEXT"):
+            if table not in wanted:
+                self._run(f"drop table {sql_name('MARTS_NEXT', table)}")
+        self._run(f"grant usage on schema MARTS_NEXT to role {self._reader}")
+        self._run(f"grant select on all tables in schema MARTS_NEXT to role {self._reader}")
+        self._run("create schema if not exists MARTS")
+        self._run("alter schema MARTS_NEXT swap with MARTS")
+        self._run("drop schema if exists MARTS_PREVIOUS")
+        self._run("alter schema MARTS_NEXT rename to MARTS_PREVIOUS")
+        self._run("create or replace schema SNAPSHOTS_PUBLISHED clone SNAPSHOTS")
+        self._run("update OPS.PUBLICATIONS set IS_CURRENT = false where IS_CURRENT")
+        self._run(
+            "insert into OPS.PUBLICATIONS values (%s, %s, %s, %s, true)",
+            [
+                publication.publication_id,
+                publication.published_at.isoformat(),
+                json.dumps(publication.models),
+                run,
+            ],
+        )
+        self._end(run, "published")
+        return publication
+
+    def restore(self, run: str) -> None:
+        """Clone build and snapshots back from the published copies; empty them before the first."""
+        if self.current() is None:
+            self._run("create or replace schema BUILD")
+            self._run("create or replace schema SNAPSHOTS")
+        else:
+            self._run("create or replace schema BUILD clone MARTS")
+            self._run("create or replace schema SNAPSHOTS clone SNAPSHOTS_PUBLISHED")
+        self._end(run, "restored")
+
+    def rollback(self) -> Publication:
+        """Swap MARTS with MARTS_PREVIOUS.
+
+        Raises:
+            NothingToRollBack: there is no MARTS_PREVIOUS.
+        """
+        earlier = self._publication("where not IS_CURRENT order by PUBLISHED_AT desc limit 1")
+        if earlier is None:
+            raise NothingToRollBack(
+                "The marts were published only once, so there is no earlier set",
+                state="readers keep seeing the current set",
+                next_command="floe run transform/marts",
+            )
+        self._run("alter schema MARTS swap with MARTS_PREVIOUS")
+        self._run("update OPS.PUBLICATIONS set IS_CURRENT = (PUBLICATION_ID = %s)", [earlier.publication_id])
+        return earlier
+
+    def current(self) -> Publication | None:
+        """Return what readers see now."""
+        return self._publication("where IS_CURRENT")
+
+    def _publication(self, condition: str) -> Publication | None:
+        rows = self._rows(f"select PUBLICATION_ID, PUBLISHED_AT, MODELS from OPS.PUBLICATIONS {condition}")
+        if not rows:
+            return None
+        publication_id, published_at, models = rows[0]
+        return Publication(publication_id, published_at, None, tuple(json.loads(models)))
+
+    def _tables(self, schema: str) -> list[str]:
+        rows = self._rows(
+            "select TABLE_NAME from INFORMATION_SCHEMA.TABLES"
+            f" where TABLE_SCHEMA = '{schema}' and TABLE_TYPE = 'BASE TABLE'"
+        )
+        return [name for (name,) in rows]
+
+    def _end(self, run: str, state: str) -> None:
+        self._run(
+            "update OPS.BUILDS set STATE = %s, ENDED_AT = %s where RUN = %s and STATE = 'running'",
+            [state, _now(), run],
+        )
+
+    def _run(self, statement: str, parameters: list[object] | None = None) -> None:
+        self._cursor.execute(statement, parameters)
+
+    def _rows(self, query: str) -> list[Any]:
+        self._cursor.execute(query)
+        return list(self._cursor.fetchall())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

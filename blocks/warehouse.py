@@ -1,0 +1,118 @@
+"""The warehouse as flows see it: one Prefect block over DuckLake (laptop) or Snowflake (production)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from blocks.ducklake_publisher import DuckLakePublisher
+from blocks.publication import Publication, Publisher
+from blocks.snowflake_publisher import SnowflakePublisher
+from blocks.strict_block import StrictBlock
+from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from lambda_csv_loader.settings import SnowflakeSettings
+
+
+class Cursor(Protocol):
+    """What both engines' cursors have in common (PEP 249)."""
+
+    @property
+    def description(self) -> Any:
+        """One tuple per result column, its name first."""
+
+    def execute(self, query: str, parameters: Sequence[object] | None = None, /) -> Any:
+        """Run one statement."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows of the last statement."""
+
+
+class Warehouse(StrictBlock):
+    """The warehouse: where raw tables land, dbt builds and dashboards read."""
+
+    _block_type_name = "Floe Warehouse"
+    _block_type_slug = "floe-warehouse"
+    _description = "DuckLake on a laptop, Snowflake in production."
+
+    target: DuckLakeSettings | SnowflakeSettings = Field(
+        discriminator="type", description="which engine, and where it is"
+    )
+    reader_role: str = Field("FLOE_READER", description="Snowflake role that reads the marts")
+
+    @contextmanager
+    def connect(self, *, read_only: bool = False) -> Iterator[Cursor]:
+        """Open a connection for the length of a `with` block.
+
+        Args:
+            read_only: refuse writes (DuckLake; Snowflake leaves that to the role).
+        """
+        connection = (
+            connect(self.target, read_only=read_only)
+            if isinstance(self.target, DuckLakeSettings)
+            else _snowflake_connection(self.target)
+        )
+        try:
+            yield connection if isinstance(self.target, DuckLakeSettings) else connection.cursor()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def publisher(self) -> Iterator[Publisher]:
+        """Open a publisher of the marts (see `blocks.publication`)."""
+        with self.connect() as cursor:
+            yield (
+                DuckLakePublisher(cursor)
+                if isinstance(self.target, DuckLakeSettings)
+                else SnowflakePublisher(cursor, self.reader_role)
+            )
+
+    def last_publication(self) -> Publication | None:
+        """Return the publication that readers see now, if there is one."""
+        with self.publisher() as publisher:
+            return publisher.current()
+
+    def dbt_target(self) -> str:
+        """Return the name of the target in `dbt/profiles.yml`."""
+        return "local" if isinstance(self.target, DuckLakeSettings) else "snowflake"
+
+    def dbt_environment(self) -> dict[str, str]:
+        """Return the variables that `dbt/profiles.yml` reads for this warehouse."""
+        if isinstance(self.target, DuckLakeSettings):
+            return {
+                "FLOE_DUCKLAKE_CATALOG": self.target.catalog_uri(),
+                "FLOE_DUCKLAKE_DATA_PATH": f"{self.target.data_path}/",
+                "FLOE_DUCKDB_EXTENSIONS": str(self.target.extension_directory),
+            }
+        secret = self.target.private_key_passphrase
+        return {
+            "SNOWFLAKE_ACCOUNT": self.target.account,
+            "SNOWFLAKE_USER": self.target.user,
+            "SNOWFLAKE_PRIVATE_KEY": self.target.private_key.get_secret_value(),
+            "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": secret.get_secret_value() if secret else "",
+            "SNOWFLAKE_ROLE": self.target.role,
+            "SNOWFLAKE_WAREHOUSE": self.target.warehouse,
+            "SNOWFLAKE_DATABASE": self.target.database,
+        }
+
+
+def _snowflake_connection(target: SnowflakeSettings) -> Any:
+    """Connect by key pair through prefect-snowflake's credentials, with bounded waits.
+
+    The connector retries an HTTP 500 for ever unless told otherwise.
+    """
+    from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
+
+    credentials = SnowflakeCredentials(
+        account=target.account,
+        user=target.user,
+        role=target.role,
+        private_key=target.private_key,
+        private_key_passphrase=target.private_key_passphrase,
+    )
+    connector = SnowflakeConnector(
+        credentials=credentials, database=target.database, warehouse=target.warehouse, schema="PUBLIC"
+    )
+    return connector.get_connection(network_timeout=120, login_timeout=60, autocommit=True)

@@ -1,0 +1,35 @@
+"""`floe blocks`: save Prefect's blocks from the settings, or show where the saved ones differ."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, help="Prefect blocks, saved from the settings.")
+console = Console(highlight=False)
+
+
+@app.command("register")
+def register_blocks() -> None:
+    """Save every block whose fields differ from the settings."""
+    _print(check=False)
+
+
+@app.command()
+def check() -> None:
+    """Name the blocks that differ from the settings; exit 1 when there are any."""
+    if _print(check=True):
+        raise typer.Exit(1)
+
+
+def _print(*, check: bool) -> int:
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.register import blocks_of, register
+    from blocks.settings import load_settings
+
+    found = register(blocks_of(load_settings()), check=check)
+    for registration in found:
+        console.print(f"{registration.name}: {registration.change}")
+    return sum(registration.change != "unchanged" for registration in found)

@@ -1,0 +1,67 @@
+"""`floe connections`: the declared connections against the Airbyte server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from blocks.airbyte import AirbyteServer
+    from blocks.settings import Settings
+    from deployments.connection import ConnectionDeclaration
+    from deployments.provision import Change
+
+app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
+console = Console(highlight=False)
+_SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "none": " "}
+
+
+@app.command()
+def plan() -> None:
+    """Show what `apply` would change on the Airbyte server; nothing is changed."""
+    declarations, settings, server = _inputs()
+    from deployments import provision
+
+    _show(provision.plan(declarations, settings, server))
+
+
+@app.command()
+def apply(
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="send the passwords again, after they were changed")
+    ] = False,
+) -> None:
+    """Create and update the declared connections, and save their Prefect blocks; deletes nothing."""
+    declarations, settings, server = _inputs()
+    from blocks.register import register
+    from deployments import provision
+
+    done = provision.apply(declarations, settings, server, resend_secrets=secrets)
+    _show(done.changes)
+    saved = register({**provision.connection_blocks(declarations, settings, done.connection_ids)})
+    for registration in saved:
+        console.print(f"block {registration.name}: {registration.change}")
+
+
+def _inputs() -> tuple[list[ConnectionDeclaration], Settings, AirbyteServer]:
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.settings import load_settings
+    from deployments.connection import load_declarations
+    from deployments.provision import server_block
+
+    settings = load_settings()
+    return load_declarations(), settings, server_block(settings)
+
+
+def _show(changes: Sequence[Change]) -> None:
+    for change in changes:
+        console.print(f"{_SIGNS[change.action]} {change.kind} {change.name}")
+        for detail in change.details:
+            console.print(f"    {detail}", markup=False)
+    count = sum(change.action != "none" for change in changes)
+    console.print(f"{count} to change" if count else "Everything is as declared")

@@ -1,0 +1,108 @@
+"""Prefect's own objects: work pools first, then every deployment of `prefect.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.variables import Variable
+
+from blocks.errors import ConfigurationError
+from blocks.settings import ROOT
+
+PREFECT_YAML = ROOT / "prefect.yaml"
+DEPLOYED = "floe_prefect_yaml"
+# One build of the marts at a time, however it was started (a deployment of its own, or within elt).
+LIMITS = {"transform": 1}
+
+
+def declared_pools(file: Path = PREFECT_YAML) -> list[str]:
+    """Return the names of the work pools that the deployments use."""
+    deployments = yaml.safe_load(file.read_text())["deployments"]
+    return sorted({deployment["work_pool"]["name"] for deployment in deployments})
+
+
+def ensure_pools(names: list[str]) -> list[str]:
+    """Create the process work pools that are missing; return their names.
+
+    `prefect deploy --all` stops half-way at the first pool that does not exist.
+    """
+    created = []
+    with get_client(sync_client=True) as client:
+        for name in names:
+            try:
+                client.read_work_pool(name)
+            except ObjectNotFound:
+                client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+                created.append(name)
+    return created
+
+
+def ensure_limits(limits: Mapping[str, int] = LIMITS) -> None:
+    """Create the global concurrency limits that flows hold, or set them to their declared size."""
+    with get_client(sync_client=True) as client:
+        for name, limit in limits.items():
+            client.upsert_global_concurrency_limit_by_name(name, limit)
+
+
+def deploy(file: Path = PREFECT_YAML) -> bool:
+    """Make the server's deployments those of `file`; return whether anything had to be done.
+
+    `prefect deploy --all` takes a while, so it is left out when this very file was deployed last
+    and all of its deployments are still there.
+
+    Raises:
+        ConfigurationError: prefect refused a deployment, or fewer than declared exist afterwards.
+    """
+    digest = hashlib.sha256(file.read_bytes() + str(ROOT).encode()).hexdigest()
+    if Variable.get(DEPLOYED, default=None) == digest and not missing_deployments(file):
+        return False
+    ensure_pools(declared_pools(file))
+    ensure_limits()
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
+        cwd=ROOT,
+        env={**os.environ, "FLOE_ROOT": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    missing = missing_deployments(file)
+    if done.returncode or missing:
+        raise ConfigurationError(
+            f"prefect deploy failed on {file.name}, missing: {', '.join(missing) or 'none'}. "
+            f"{(done.stderr or done.stdout).strip()[-800:]}",
+            state="the other deployments are as they were",
+            next_command=f"prefect --no-prompt deploy --all --prefect-file {file.name}",
+        )
+    Variable.set(DEPLOYED, digest, overwrite=True)
+    return True
+
+
+def missing_deployments(file: Path = PREFECT_YAML) -> list[str]:
+    """Return the declared deployments that the server does not have, as `flow/deployment`."""
+    missing = []
+    with get_client(sync_client=True) as client:
+        for name in declared_deployments(file):
+            try:
+                client.read_deployment_by_name(name)
+            except ObjectNotFound:
+                missing.append(name)
+    return missing
+
+
+def declared_deployments(file: Path = PREFECT_YAML) -> list[str]:
+    """Return the declared deployments as `flow/deployment`, the flow's name taken from its entrypoint."""
+    declared = yaml.safe_load(file.read_text())["deployments"]
+    return [
+        f"{deployment['entrypoint'].rsplit(':', 1)[1].replace('_', '-')}/{deployment['name']}"
+        for deployment in declared
+    ]

@@ -1,0 +1,101 @@
+"""The flow `transform`: build, test, and publish the marts as a set."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.concurrency.sync import concurrency
+from prefect.context import get_run_context
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from blocks.dbt import DbtProject, DbtResult
+from flows.dbt_nodes import DbtNodes
+
+# After a killed process its slot is free again within this time.
+LEASE_SECONDS = 60
+
+
+class TransformResult(BaseModel):
+    """What a transform did.
+
+    Attributes:
+        models: models built.
+        snapshots: snapshots taken.
+        tests_passed: tests that passed; tests_warned: those that only warn.
+        dbt_seconds: dbt's own time.
+        publication_id: the set of marts that readers see now.
+    """
+
+    models: int
+    snapshots: int
+    tests_passed: int
+    tests_warned: int
+    dbt_seconds: float
+    publication_id: str
+
+
+@flow(name="transform", flow_run_name="transform marts")
+def transform(full_refresh: bool = False) -> TransformResult:
+    """Run dbt over everything, then let readers see the new marts, all at once.
+
+    A failing model or test publishes nothing: readers keep the last good set, and the build tables
+    and the history go back to it.
+
+    Args:
+        full_refresh: rebuild incremental models from the beginning
+
+    Raises:
+        DbtFailed: a node failed; the message names each.
+    """
+    with concurrency("transform", lease_duration=LEASE_SECONDS, strict=True):
+        return _build_and_publish(full_refresh)
+
+
+def _build_and_publish(full_refresh: bool) -> TransformResult:
+    project = cast(DbtProject, DbtProject.load("dbt"))
+    run = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
+    with project.warehouse.publisher() as publisher:
+        if publisher.begin(run):
+            get_run_logger().warning("An earlier build ended without a word; restored what is published")
+    try:
+        with DbtNodes("transform-build") as nodes:
+            arguments = ["build"] + (["--full-refresh"] if full_refresh else [])
+            result = project.run(arguments, nodes.report)
+    except BaseException:
+        # Also on cancellation: nothing half-built may stay.
+        with project.warehouse.publisher() as publisher:
+            publisher.restore(run)
+        raise
+    with project.warehouse.publisher() as publisher:
+        publication = publisher.publish(run, marts(result))
+    return _summary(result, publication.publication_id)
+
+
+def marts(result: DbtResult) -> list[str]:
+    """Return the models of a whole build that are published: the ones that dbt put into `build`."""
+    return sorted(node.name for node in result.nodes if node.kind == "model" and node.schema_name == "build")
+
+
+def _summary(result: DbtResult, publication_id: str) -> TransformResult:
+    summary = TransformResult(
+        models=result.count("success", kinds=("model",)),
+        snapshots=result.count("success", kinds=("snapshot",)),
+        tests_passed=result.count("success", kinds=("test", "unit_test")),
+        tests_warned=result.count("warn", kinds=("test", "unit_test")),
+        dbt_seconds=result.seconds,
+        publication_id=publication_id,
+    )
+    create_table_artifact(
+        key="transform-summary",
+        description="dbt build",
+        table=[
+            {"what": "models built", "count": summary.models},
+            {"what": "snapshots taken", "count": summary.snapshots},
+            {"what": "tests passed", "count": summary.tests_passed},
+            {"what": "tests warned", "count": summary.tests_warned},
+        ],
+    )
+    return summary

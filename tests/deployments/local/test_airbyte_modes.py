@@ -1,0 +1,409 @@
+"""The four sync modes, cursors, keys and changing schemas, against the source's own rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.airbyte_engine import Engine, open_engine
+from tests.conftest import Cluster
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def engine(
+    cluster: Cluster, extension_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    with open_engine(cluster, extension_directory, tmp_path_factory.mktemp("modes")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def table(engine: Engine) -> str:
+    """A table of its own: orders with a change time."""
+    name = f"orders_{next(_numbers)}"
+    engine.source.execute(
+        f"create table {name} (id int primary key, amount numeric(7,2), changed timestamptz)".encode()
+    )
+    return name
+
+
+def put(engine: Engine, table: str, *rows: tuple[object, ...]) -> None:
+    """Insert or update rows (id, amount, day of June 2003 or NULL)."""
+    with engine.source.cursor() as cursor:
+        cursor.executemany(
+            f"insert into {table} values (%s, %s, timestamptz '2003-06-01' + %s::int * interval '1 day') "
+            "on conflict (id) do update set amount = excluded.amount, changed = excluded.changed".encode(),
+            rows,
+        )
+
+
+def deduped(engine: Engine, table: str, **how: object) -> tuple[int, int]:
+    """Sync by key and change time; return rows read and written."""
+    done = engine.sync(table, cursor="changed", key=["id"], **how)
+    return done.emitted, done.committed
+
+
+def same(engine: Engine, table: str) -> bool:
+    return engine.rows(table, "id, amount, changed::varchar") == engine.origin(
+        table, "id, amount, changed::text"
+    )
+
+
+def test_deduped_reads_the_boundary_again_and_writes_only_what_changed(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2), (3, 30, 2))
+    assert deduped(engine, table) == (3, 3)
+    put(engine, table, (1, 11, 3), (4, 40, 3))
+
+    # The two rows at the old boundary (day 2) are read once more, and left alone.
+    assert deduped(engine, table) == (4, 2)
+    assert same(engine, table)
+
+
+def test_a_row_that_changed_at_the_boundary_without_a_newer_cursor_is_written(
+    engine: Engine, table: str
+) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2), (3, 30, 2))
+    deduped(engine, table)
+    put(engine, table, (2, 21, 2), (5, 50, 2))
+
+    assert deduped(engine, table) == (3, 2)
+    assert same(engine, table)
+
+
+@pytest.mark.parametrize("rows", [3, 300], ids=["kept in the catalog", "kept in Parquet"])
+def test_a_sync_without_changes_makes_no_version_of_the_lake(engine: Engine, table: str, rows: int) -> None:
+    put(engine, table, *((i, i, i % 3) for i in range(rows)))
+    deduped(engine, table)
+    versions = engine.versions()
+
+    read, written = deduped(engine, table)
+
+    assert (read, written) == (rows // 3, 0)
+    assert engine.versions() == versions
+
+
+def test_an_unchanged_row_keeps_its_meta_columns(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 1))
+    deduped(engine, table)
+    before = dict(engine.rows(table, "id, _airbyte_raw_id"))
+    put(engine, table, (2, 21, 2))
+
+    deduped(engine, table, job_id=9001)
+
+    after = dict(engine.rows(table, "id, _airbyte_raw_id"))
+    assert after[1] == before[1]
+    assert after[2] != before[2]
+    assert engine.rows(table, "id, (_airbyte_meta->>'$.sync_id')::int = 9001") == [(1, False), (2, True)]
+
+
+def test_rows_with_a_null_cursor_come_with_the_first_sync_only(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, None), (2, 20, 1))
+    assert deduped(engine, table) == (2, 2)
+    put(engine, table, (1, 11, None), (3, 30, None), (4, 40, 2))
+
+    assert deduped(engine, table) == (2, 1)
+    assert engine.rows(table, "id, amount::int") == [(1, 10), (2, 20), (4, 40)]
+
+
+def test_a_cursor_without_any_value_reads_everything_until_there_is_one(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, None))
+    assert deduped(engine, table) == (1, 1)
+    put(engine, table, (1, 11, None), (2, 20, None))
+    assert deduped(engine, table) == (2, 2)
+    put(engine, table, (2, 21, 1))
+    assert deduped(engine, table) == (2, 1)
+    assert deduped(engine, table) == (1, 0)
+    assert same(engine, table)
+
+
+def test_an_infinite_cursor_does_not_hide_later_rows(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1))
+    engine.source.execute(f"insert into {table} values (2, 20, 'infinity')".encode())
+    assert deduped(engine, table) == (2, 2)
+    put(engine, table, (3, 30, 2))
+    assert deduped(engine, table) == (2, 1)
+    assert [row[0] for row in engine.rows(table)] == [1, 2, 3]
+
+
+def test_a_row_updated_with_an_older_cursor_is_missed_as_by_airbyte(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 5))
+    deduped(engine, table)
+    put(engine, table, (1, 99, 3), (3, 30, 4))
+
+    assert deduped(engine, table) == (1, 0)
+    assert engine.rows(table, "id, amount::int") == [(1, 10), (2, 20)]
+
+
+def test_deleted_rows_stay_as_with_airbyte(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+    engine.source.execute(f"delete from {table}".encode())
+
+    assert deduped(engine, table) == (0, 0)
+    assert len(engine.rows(table)) == 2
+
+
+def test_an_empty_table_is_made_and_filled_later(engine: Engine, table: str) -> None:
+    assert deduped(engine, table) == (0, 0)
+    assert engine.rows(table) == []
+    put(engine, table, (1, 10, 1))
+    assert deduped(engine, table) == (1, 1)
+    assert same(engine, table)
+
+
+def test_composite_keys(engine: Engine) -> None:
+    engine.source.execute(
+        "create table lines (a int, b text, v int, changed int, primary key (a, b));"
+        "insert into lines values (1, 'x', 1, 1), (1, 'y', 2, 1), (2, 'x', 3, 1)"
+    )
+    engine.sync("lines", cursor="changed", key=["a", "b"])
+    engine.source.execute("update lines set v = 9, changed = 2 where a = 1 and b = 'y'")
+
+    done = engine.sync("lines", cursor="changed", key=["a", "b"])
+
+    assert (done.emitted, done.committed) == (3, 1)
+    assert engine.rows("lines", order="1, 2") == engine.origin("lines", order="1, 2")
+
+
+def test_of_rows_with_the_same_key_the_newest_is_kept_in_every_sync(engine: Engine) -> None:
+    engine.source.execute(
+        "create table events (k int not null, v text, at int);"
+        "insert into events values (1, 'old', 1), (1, 'new', 3), (1, 'mid', 2), (2, 'a', 1), (2, 'b', 1)"
+    )
+    done = engine.sync("events", cursor="at", key=["k"])
+    assert (done.emitted, done.committed) == (5, 2)
+    winner = dict(engine.rows("events", "k, v"))
+    assert winner == {1: "new", 2: "b"}
+
+    engine.source.execute("insert into events values (1, 'newer', 4), (1, 'newest', 5), (3, null, 4)")
+    done = engine.sync("events", cursor="at", key=["k"])
+    assert (done.emitted, done.committed) == (4, 2)
+    assert dict(engine.rows("events", "k, v")) == {1: "newest", 2: "b", 3: None}
+
+
+def test_a_null_in_the_key_is_refused(engine: Engine) -> None:
+    engine.source.execute(
+        "create table keyless (k int, at int); insert into keyless values (null, 1), (1, 1)"
+    )
+
+    failures, _ = engine.attempt("keyless", cursor="at", key=["k"])
+
+    assert [failure.message for failure in failures] == [
+        "Stream public.keyless: 1 rows have NULL in the primary key ['k']"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("declared", "values"),
+    [
+        ("int", ["1", "9", "10"]),
+        ("numeric", ["9", "10", "10.5"]),
+        ("numeric(9,3)", ["9", "10", "10.5"]),
+        ("text", ["10", "9", "a"]),
+        ("date", ["2003-01-31", "2003-02-01", "2003-02-02"]),
+        ("timestamp", ["2003-01-31 23:59:59.999998", "2003-01-31 23:59:59.999999", "2003-02-01"]),
+        ("double precision", ["0.1", "0.30000000000000004", "1e300"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_ordered_type_can_be_the_cursor(engine: Engine, declared: str, values: list[str]) -> None:
+    table = f"by_{next(_numbers)}"
+    engine.source.execute(f"create table {table} (id int primary key, c {declared})".encode())
+    for number, value in enumerate(values):
+        engine.source.execute(
+            f"insert into {table} values (%s, %s::text::{declared})".encode(), [number, value]
+        )
+        done = engine.sync(table, cursor="c", key=["id"])
+        assert (done.emitted, done.committed) == (min(number + 1, 2), 1)
+    assert engine.rows(table, "id, c::varchar") == engine.origin(table, "id, c::text")
+
+
+def test_append_modes_keep_every_copy(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    assert engine.sync(table, "incremental_append", cursor="changed").committed == 2
+    put(engine, table, (1, 11, 3))
+    # The boundary row comes twice: Airbyte's append reads `>=` too.
+    assert engine.sync(table, "incremental_append", cursor="changed").committed == 2
+    assert [row[0] for row in engine.rows(table)] == [1, 1, 2, 2]
+
+
+def test_full_refresh_append_adds_everything_each_time(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    assert [engine.sync(table, "full_refresh_append").committed for _ in range(2)] == [2, 2]
+    assert len(engine.rows(table)) == 4
+
+
+def test_overwrite_follows_deletes_and_skips_an_equal_table(engine: Engine, table: str) -> None:
+    put(engine, table, *((i, i, 1) for i in range(50)))
+    assert engine.sync(table, "full_refresh_overwrite").committed == 50
+    versions = engine.versions()
+    equal = engine.sync(table, "full_refresh_overwrite")
+    assert (equal.emitted, equal.committed, engine.versions()) == (50, 0, versions)
+
+    engine.source.execute(f"delete from {table} where id >= 40".encode())
+    put(engine, table, (1, 99, 1))
+    assert engine.sync(table, "full_refresh_overwrite").committed == 40
+    assert same(engine, table)
+
+
+def test_overwrite_notices_a_changed_number_of_equal_rows(engine: Engine) -> None:
+    engine.source.execute("create table doubles (v int); insert into doubles values (1), (1), (2)")
+    engine.sync("doubles", "full_refresh_overwrite")
+    engine.source.execute("delete from doubles; insert into doubles values (1), (2), (2)")
+
+    assert engine.sync("doubles", "full_refresh_overwrite").committed == 3
+    assert engine.rows("doubles") == [(1,), (2,), (2,)]
+
+
+def test_overwrite_of_an_emptied_source_empties_the_table(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1))
+    engine.sync(table, "full_refresh_overwrite")
+    engine.source.execute(f"delete from {table}".encode())
+    engine.sync(table, "full_refresh_overwrite")
+    assert engine.rows(table) == []
+
+
+def test_a_refresh_reads_everything_again_under_a_new_generation(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+    engine.source.execute(f"delete from {table} where id = 1".encode())
+
+    assert deduped(engine, table, job_type="refresh") == (1, 1)
+    assert engine.rows(table, "id, _airbyte_generation_id") == [(2, 1)]
+    assert deduped(engine, table) == (1, 0)
+
+
+@pytest.mark.parametrize("job_type", ["clear", "reset"])
+def test_a_clear_empties_the_table_and_forgets_the_cursor(engine: Engine, table: str, job_type: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+
+    engine.sync(table, cursor="changed", key=["id"], job_type=job_type)
+
+    assert engine.rows(table) == []
+    assert deduped(engine, table) == (2, 2)
+    assert same(engine, table)
+
+
+def test_the_same_job_again_writes_nothing_and_reports_what_it_had_committed(
+    engine: Engine, table: str
+) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    engine.sync(table, "incremental_append", cursor="changed", job_id=5001)
+    put(engine, table, (3, 30, 3))
+
+    again = engine.sync(table, "incremental_append", cursor="changed", job_id=5001)
+    assert (again.emitted, again.committed) == (2, 2)
+    said = engine.sync(table, "incremental_append", cursor="changed", job_id=5001, before=(2, 2))
+    assert (said.emitted, said.committed) == (0, 0)
+    assert [row[0] for row in engine.rows(table)] == [1, 2]
+
+
+def test_another_cursor_column_starts_from_the_beginning(engine: Engine) -> None:
+    engine.source.execute(
+        "create table twice (id int primary key, a int, b int); insert into twice values (1, 5, 1), (2, 6, 2)"
+    )
+    engine.sync("twice", cursor="a", key=["id"])
+    engine.source.execute("insert into twice values (3, 1, 3)")
+    assert engine.sync("twice", cursor="b", key=["id"]).committed == 1
+    assert engine.rows("twice") == engine.origin("twice")
+
+
+def test_a_dropped_raw_table_is_filled_again(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+    engine.lake.execute(f"drop table raw_test.{table}")
+    assert deduped(engine, table) == (2, 2)
+    assert same(engine, table)
+
+
+def test_a_new_column_is_added_and_filled_for_new_and_changed_rows(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+    engine.source.execute(f"alter table {table} add column note text default 'hello'".encode())
+    put(engine, table, (3, 30, 3))
+
+    assert deduped(engine, table) == (2, 2)
+    assert engine.rows(table, "id, note") == [(1, None), (2, "hello"), (3, "hello")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("drop column amount", "column amount is gone from the source or no longer selected"),
+        ("rename column amount to price", "column amount is gone from the source or no longer selected"),
+        ("alter column amount type numeric(9,3)", "column amount was DECIMAL(7,2) and is DECIMAL(9,3) now"),
+        ("drop column changed", "primary key or cursor column changed is gone from the source"),
+        ("drop column id", "primary key or cursor column id is gone from the source"),
+    ],
+)
+def test_a_changed_column_fails_and_is_named(engine: Engine, table: str, change: str, message: str) -> None:
+    put(engine, table, (1, 10, 1))
+    deduped(engine, table)
+    before = engine.rows(table)
+    engine.source.execute(f"alter table {table} {change}".encode())
+
+    failures, done = engine.attempt(table, cursor="changed", key=["id"])
+
+    assert done is None
+    assert [(failure.origin, failure.failure_type) for failure in failures] == [("source", "config_error")]
+    assert message in failures[0].message
+    assert engine.rows(table) == before
+
+
+def test_a_table_that_is_gone_is_named(engine: Engine) -> None:
+    failures, _ = engine.attempt("nowhere", "full_refresh_overwrite")
+    assert failures[0].message == "Stream public.nowhere: there is no such table in the source"
+
+
+def test_selected_columns_only(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1))
+    engine.sync(table, cursor="changed", key=["id"], selected=["id", "changed"])
+    assert len(engine.rows(table)[0]) == 2
+
+
+def test_odd_names_and_every_kind_of_relation(engine: Engine) -> None:
+    engine.source.execute(
+        """
+        create table "Select ""Me"" now" ("Order" int primary key, "ümläut; drop" text, "a.b" int);
+        insert into "Select ""Me"" now" values (1, 'x', 2);
+        create view a_view as select * from "Select ""Me"" now";
+        create materialized view a_matview as select * from "Select ""Me"" now";
+        create table parts (id int primary key, v text) partition by range (id);
+        create table parts_1 partition of parts for values from (0) to (10);
+        create table parts_2 partition of parts for values from (10) to (20);
+        insert into parts values (1, 'a'), (11, 'b');
+        create table computed (id int primary key, v int, w int generated always as (v * 2) stored);
+        insert into computed values (1, 21);
+        create schema other;
+        create table other.computed_there (id int primary key);
+        insert into other.computed_there values (7);
+        """
+    )
+    odd = 'Select "Me" now'
+    engine.sync(odd, cursor="a.b", key=["Order"])
+    for table in (odd, "a_view", "a_matview", "parts", "computed"):
+        engine.sync(table, "full_refresh_overwrite")
+        assert engine.rows(table) == engine.origin(table)
+    engine.sync("computed_there", "full_refresh_overwrite", namespace="other")
+    assert engine.rows("computed_there") == [(7,)]
+
+
+def test_a_long_read_tells_how_far_it_is(engine: Engine) -> None:
+    engine.source.execute("create table slow (id int primary key, v text, changed int)")
+    engine.source.execute(
+        "insert into slow select i, repeat('x', 50), i from generate_series(1, 1200) i; "
+        "create function pause(v text) returns text language sql volatile as "
+        "$$ select pg_sleep(0.001)::text || v $$; create view slowly as select id, pause(v) v from slow"
+    )
+    engine.sync("slowly", "full_refresh_overwrite")
+    told = [message.emitted for message in engine.said]
+    assert told[0] == 0
+    assert told[-1] == 1200
+    assert any(0 < rows < 1200 for rows in told)
+    assert told == sorted(told)

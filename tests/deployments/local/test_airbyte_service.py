@@ -1,0 +1,400 @@
+"""The stand-in from outside: its API through Airbyte's own SDK, crashes, cancellation, secrets."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from airbyte_api import AirbyteAPI, api, errors, models
+
+from blocks.airbyte_errors import AirbyteRequestRefused
+from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from tests.airbyte_service import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    Replication,
+    StandIn,
+    locked,
+    replication,
+    running,
+    until,
+)
+from tests.conftest import Cluster
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    home = tmp_path_factory.mktemp("airbyte")
+    with running(home, "--token-seconds", "2", "--retry-seconds", "0.05", "--attempts", "3") as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def shop(stand_in: StandIn, cluster: Cluster, new_lake: Callable[[], DuckLakeSettings]) -> Replication:
+    return replication(stand_in, cluster, new_lake())
+
+
+def trigger(shop: Replication, job_type: str = "sync") -> int:
+    return int(shop.stand_in.client().create_job(shop.connection_id, job_type)["jobId"])
+
+
+def details(shop: Replication, job_id: int) -> list[dict[str, Any]]:
+    return [item["attempt"] for item in shop.stand_in.client().job_details(job_id)["attempts"]]
+
+
+def assert_replicated(shop: Replication) -> None:
+    """Compare every replicated table with its source, rows counted."""
+    with connect(shop.lake) as lake, shop.source() as source:
+        for table in ("first", "second", "third"):
+            query = "select id, v, changed from {} order by id"
+            raw = lake.execute(query.format(f"raw_shop.{table}")).fetchall()
+            assert raw == source.execute(query.format(table).encode()).fetchall()
+
+
+def sdk(stand_in: StandIn, *, token: Callable[[], str] | None = None) -> AirbyteAPI:
+    credentials = models.SchemeClientCredentials(
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        token_url=f"{stand_in.url}/api/public/v1/applications/token",
+    )
+    security = (lambda: models.Security(bearer_auth=token())) if token else None
+    return AirbyteAPI(
+        server_url=f"{stand_in.url}/api/public/v1",
+        security=security or models.Security(client_credentials=credentials),
+        client=httpx.Client(trust_env=False),
+    )
+
+
+def test_the_official_sdk_drives_a_sync_and_reads_its_objects(shop: Replication) -> None:
+    client = shop.stand_in.client()
+    airbyte = sdk(shop.stand_in, token=client._bearer)
+
+    job = airbyte.jobs.create_job(
+        request=models.JobCreateRequest(connection_id=shop.connection_id, job_type=models.JobTypeEnum.SYNC)
+    ).job_response
+    assert job is not None
+    assert job.status in (models.JobStatusEnum.PENDING, models.JobStatusEnum.RUNNING)
+    seen = until(
+        lambda: (
+            found
+            if (found := airbyte.jobs.get_job(request=api.GetJobRequest(job_id=job.job_id)).job_response)
+            and found.status == models.JobStatusEnum.SUCCEEDED
+            else None
+        ),
+        "the job succeeds",
+    )
+    assert (seen.rows_synced, seen.connection_id) == (300, shop.connection_id)
+    assert seen.bytes_synced > 0
+
+    listed = airbyte.jobs.list_jobs(request=api.ListJobsRequest(connection_id=shop.connection_id))
+    assert [item.job_id for item in listed.jobs_response.data] == [job.job_id]  # type: ignore[union-attr]
+    connection = airbyte.connections.get_connection(
+        request=api.GetConnectionRequest(connection_id=shop.connection_id)
+    ).connection_response
+    assert connection is not None
+    assert [stream.name for stream in connection.configurations.streams or []] == ["first", "second", "third"]
+    streams = airbyte.streams.get_stream_properties(
+        request=api.GetStreamPropertiesRequest(source_id=shop.source_id)
+    ).stream_properties_response
+    assert {item.stream_name: item.source_defined_primary_key for item in streams or []} == {
+        "first": [["id"]],
+        "second": [["id"]],
+        "third": [["id"]],
+    }
+    sources = airbyte.sources.get_source(request=api.GetSourceRequest(source_id=shop.source_id))
+    assert sources.source_response is not None
+    assert sources.source_response.source_type == "postgres"
+    assert_replicated(shop)
+
+
+def test_the_sdks_own_token_request_is_refused_as_airbyte_refuses_it(stand_in: StandIn) -> None:
+    # It sends a form: https://github.com/airbytehq/airbyte-api-python-sdk/issues/126
+    with pytest.raises(Exception, match="status code 401 from token endpoint"):
+        sdk(stand_in).workspaces.list_workspaces(request=api.ListWorkspacesRequest())
+
+
+def test_an_expired_token_is_refused(stand_in: StandIn) -> None:
+    token = httpx.post(
+        f"{stand_in.url}/api/public/v1/applications/token",
+        json={"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
+        trust_env=False,
+    ).json()
+    assert (token["token_type"], token["expires_in"]) == ("Bearer", 2)
+    airbyte = sdk(stand_in, token=lambda: token["access_token"])
+    airbyte.workspaces.list_workspaces(request=api.ListWorkspacesRequest())
+
+    def refused() -> bool:
+        try:
+            airbyte.workspaces.list_workspaces(request=api.ListWorkspacesRequest())
+        except errors.SDKError as error:
+            return error.status_code == 401
+        return False
+
+    until(refused, "the token expires")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/public/v1/tags"),
+        ("POST", "/api/v1/connections/sync"),
+        ("PUT", "/api/public/v1/sources/x"),
+        ("GET", "/api/public/v1/jobs?createdAtStart=2003-01-01T00:00:00Z"),
+    ],
+)
+def test_what_it_lacks_is_answered_with_501_and_named(stand_in: StandIn, method: str, path: str) -> None:
+    token = stand_in.client()._bearer()
+    answer = (
+        httpx.request(
+            method,
+            stand_in.url + path,
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        )
+        if method != "GET"
+        else httpx.get(stand_in.url + path, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    )
+    assert answer.status_code == 501
+    assert path.partition("?")[0] in answer.json()["detail"]
+    assert "stand-in" in answer.headers["x-stand-in"]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "status", "words"),
+    [
+        ({"sourceType": "mysql"}, 501, "the source type mysql"),
+        ({"replication_method": {"method": "CDC"}}, 501, "the replication method CDC"),
+        ({"host": None}, 422, "configuration.host"),
+        ({"port": "not a port"}, 422, "configuration.port"),
+        ({"nonsense": 1}, 422, "configuration.nonsense"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_source_it_cannot_read_is_refused(
+    shop: Replication, configuration: dict[str, Any], status: int, words: str
+) -> None:
+    with pytest.raises(AirbyteRequestRefused, match=words) as refused:
+        shop.stand_in.client().request(
+            "PATCH", f"/sources/{shop.source_id}", {"configuration": configuration}
+        )
+    assert f"with {status}" in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("stream", "status", "words"),
+    [
+        ({"name": "nowhere"}, 400, "Stream nowhere was not found"),
+        ({"name": "first", "syncMode": "incremental_append"}, 400, "needs a cursorField"),
+        ({"name": "first", "syncMode": "incremental_append", "cursorField": ["x"]}, 400, "no field x"),
+        ({"name": "first", "syncMode": "full_refresh_update"}, 501, "the sync mode full_refresh_update"),
+        ({"name": "first", "mappers": [{"type": "hashing"}]}, 501, "mappers of stream first"),
+    ],
+    ids=["unknown table", "no cursor", "unknown cursor", "unknown mode", "mappers"],
+)
+def test_a_stream_it_cannot_sync_is_refused(
+    shop: Replication, stream: dict[str, Any], status: int, words: str
+) -> None:
+    with pytest.raises(AirbyteRequestRefused, match=words) as refused:
+        shop.stand_in.client().request(
+            "PATCH", f"/connections/{shop.connection_id}", {"configurations": {"streams": [stream]}}
+        )
+    assert f"with {status}" in refused.value.what
+
+
+def test_of_two_triggers_one_gets_409(shop: Replication) -> None:
+    with shop.source() as source, locked(source, "first") as waits:
+        job_id = trigger(shop)
+        waits()
+        with pytest.raises(AirbyteRequestRefused, match="409: A sync is already running for") as refused:
+            trigger(shop)
+        assert shop.connection_id in refused.value.what
+    assert shop.ended(job_id)["status"] == "succeeded"
+    assert_replicated(shop)
+
+
+# Whoever reads the second table waits, or whoever writes a version of the lake: its commit.
+READING, COMMITTING = ("second", "access exclusive"), ("public.ducklake_snapshot", "share")
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        pytest.param("worker", READING, id="worker while reading", marks=pytest.mark.chaos),
+        pytest.param("worker", COMMITTING, id="worker while committing"),
+        pytest.param("service", READING, id="service while reading"),
+        pytest.param("service", COMMITTING, id="service while committing", marks=pytest.mark.chaos),
+    ],
+)
+def test_kill_9_is_repaired_by_itself(shop: Replication, victim: str, moment: tuple[str, str]) -> None:
+    """The second stream appends: rows written twice would show."""
+    assert shop.ended(trigger(shop))["status"] == "succeeded"
+    with shop.source() as source:
+        for table in ("second", "third"):
+            source.execute(f"update {table} set changed = 50, v = v || '!' where id <= 5".encode())
+            source.execute(f"insert into {table} values (1000, 'new', 60)".encode())
+        source.execute("delete from second where id <= 5 or changed = 6")
+    with connect(shop.lake) as lake:
+        lake.execute("delete from raw_shop.second where id <= 5 or changed = 6")
+    database = shop.database if moment is READING else shop.lake.database
+    with shop.cluster.connect(database) as other:
+        with locked(other, *moment) as waits:
+            job_id = trigger(shop)
+            waits()
+            workers = shop.stand_in.workers()
+            assert len(workers) == 1
+            if victim == "worker":
+                workers[0].kill()
+            else:
+                shop.stand_in.stop(signal.SIGKILL)
+            workers[0].wait(20)
+        if victim == "service":
+            shop.stand_in.start()
+    assert shop.ended(job_id)["status"] == "succeeded"
+    attempts = details(shop, job_id)
+    assert [attempt["status"] for attempt in attempts] == ["failed", "succeeded"]
+    reason = {"worker": "was killed by signal 9", "service": "the service stopped while this attempt ran"}
+    assert reason[victim] in attempts[0]["failureSummary"]["failures"][0]["externalMessage"]
+    assert_replicated(shop)
+
+
+def test_a_lost_source_connection_is_tried_again(shop: Replication) -> None:
+    with shop.source() as source:
+        with locked(source, "second") as waits:
+            job_id = trigger(shop)
+            with shop.source() as other:
+                other.execute("select pg_terminate_backend(%s)", [waits()])
+        assert shop.ended(job_id)["status"] == "succeeded"
+    first, second = details(shop, job_id)
+    assert first["failureSummary"]["failures"][0]["streamDescriptor"]["name"] == "second"
+    assert first["failureSummary"]["partialSuccess"] is True
+    assert second["status"] == "succeeded"
+    assert_replicated(shop)
+
+
+def test_a_job_that_keeps_failing_is_given_up(shop: Replication) -> None:
+    # Nobody may read the source any more, which shows only when the job runs.
+    with shop.source() as source:
+        source.execute("alter table second add column broken int generated always as (1/id) stored")
+        source.execute("create or replace view third_view as select 1/0 as id")
+    client = shop.stand_in.client()
+    streams = [{"name": "third_view", "syncMode": "full_refresh_overwrite"}]
+    client.request("PATCH", f"/connections/{shop.connection_id}", {"configurations": {"streams": streams}})
+
+    job = shop.ended(trigger(shop))
+
+    assert job["status"] == "failed"
+    attempts = details(shop, job["jobId"])
+    assert [attempt["status"] for attempt in attempts] == ["failed"] * 3
+    assert "division by zero" in attempts[-1]["failureSummary"]["failures"][0]["externalMessage"]
+
+
+def test_a_changed_schema_fails_at_once_and_lets_the_other_streams_pass(shop: Replication) -> None:
+    assert shop.ended(trigger(shop))["status"] == "succeeded"
+    with shop.source() as source:
+        source.execute("alter table first drop column v; insert into third values (500, 'x', 1)")
+
+    job = shop.ended(trigger(shop))
+
+    assert (job["status"], job["rowsSynced"]) == ("failed", 101 + len(range(6, 100, 7)))
+    (attempt,) = details(shop, job["jobId"])
+    failure = attempt["failureSummary"]["failures"][0]
+    assert (failure["failureType"], failure["failureOrigin"]) == ("config_error", "source")
+    assert "column v is gone" in failure["externalMessage"]
+
+
+@pytest.mark.parametrize("phase", ["reading", "committing", "after a crash", "pending"])
+def test_cancel_in_every_phase(
+    shop: Replication, cluster: Cluster, new_lake: Callable[[], DuckLakeSettings], phase: str
+) -> None:
+    client = shop.stand_in.client()
+    if phase == "pending":
+        others = [replication(shop.stand_in, cluster, new_lake(), rows=5) for _ in range(2)]
+        with others[0].source() as one, others[1].source() as two:
+            with locked(one, "first") as first, locked(two, "first") as second:
+                jobs = [trigger(other) for other in others]
+                first(), second()
+                job_id = trigger(shop)
+                assert client.job(job_id)["status"] == "pending"
+                cancelled = client.cancel_job(job_id)
+            assert [other.ended(job)["status"] for other, job in zip(others, jobs, strict=True)] == [
+                "succeeded",
+                "succeeded",
+            ]
+    else:
+        if phase == "committing":  # the lake's own tables must be there to be held
+            assert shop.ended(trigger(shop))["status"] == "succeeded"
+            with shop.source() as source:
+                source.execute("insert into first values (1000, 'new', 60)")
+        moment = COMMITTING if phase == "committing" else READING
+        database = shop.lake.database if phase == "committing" else shop.database
+        with shop.cluster.connect(database) as other, locked(other, *moment) as waits:
+            job_id = trigger(shop)
+            waits()
+            if phase == "after a crash":
+                shop.stand_in.workers()[0].kill()
+            cancelled = client.cancel_job(job_id)
+    assert cancelled["status"] == "cancelled"
+    assert client.job(job_id)["status"] == "cancelled"
+    # The connection is free again at once, and nothing is lost.
+    assert shop.ended(trigger(shop))["status"] == "succeeded"
+    with connect(shop.lake) as lake, shop.source() as source:
+        raw = lake.execute("select id, v, changed from raw_shop.first order by id").fetchall()
+        assert raw == source.execute("select id, v, changed from first order by id").fetchall()
+
+
+def test_a_second_service_start_finds_its_records_and_leaves_no_worker(
+    tmp_path: Path, cluster: Cluster, lake: DuckLakeSettings
+) -> None:
+    with running(tmp_path / "home") as stand_in:
+        shop = replication(stand_in, cluster, lake, rows=5)
+        with shop.source() as source, locked(source, "first") as waits:
+            job_id = trigger(shop)
+            waits()
+            (worker,) = stand_in.workers()
+            stand_in.stop(signal.SIGTERM)
+            assert not worker.is_running()
+        stand_in.start()
+        assert shop.ended(job_id)["status"] == "succeeded"
+        assert_replicated(shop)
+
+
+def test_the_password_is_shown_nowhere(shop: Replication) -> None:
+    secret = shop.cluster.password
+    client = shop.stand_in.client()
+    shown = client.request("GET", f"/sources/{shop.source_id}")
+    assert shown["configuration"]["password"] == "**********"
+    # What Airbyte's own interface sends back when only another field was edited.
+    client.request("PATCH", f"/sources/{shop.source_id}", {"configuration": shown["configuration"]})
+    with shop.source() as source, locked(source, "first") as waits:
+        job_id = trigger(shop)
+        waits()
+        (worker,) = shop.stand_in.workers()
+        process_list = f"{worker.cmdline()} {worker.environ()}"
+    assert shop.ended(job_id)["status"] == "succeeded"
+    wrong = {"configuration": {"password": f"{secret}-wrong", "port": shop.cluster.port}}
+    client.request("PATCH", f"/sources/{shop.source_id}", wrong)
+    job = shop.ended(trigger(shop))
+    assert job["status"] == "failed"
+    (attempt,) = details(shop, job["jobId"])
+    assert "password authentication failed" in attempt["failureSummary"]["failures"][0]["internalMessage"]
+    with pytest.raises(AirbyteRequestRefused, match="The source cannot be read") as unreadable:
+        client.request("GET", "/streams", sourceId=shop.source_id)
+    everything = shop.stand_in.everything_written() + str(details(shop, job["jobId"])) + str(unreadable.value)
+    everything += process_list
+    assert secret not in everything
+    assert CLIENT_SECRET not in everything
+    assert (shop.stand_in.home / "airbyte.db").stat().st_mode & 0o077 == 0
+
+
+def test_it_says_that_it_is_a_stand_in(stand_in: StandIn) -> None:
+    health = httpx.get(f"{stand_in.url}/api/public/v1/health", trust_env=False)
+    available = httpx.get(f"{stand_in.url}/api/v1/health/", trust_env=False).json()
+    assert "stand-in for Airbyte" in health.text
+    assert available["available"] is True
+    assert "stand-in" in available["standIn"]
+    assert "This is Floe's stand-in for Airbyte" in stand_in.everything_written()

@@ -1,0 +1,294 @@
+"""The README's main job, as a person runs it, and what must hold after each step.
+
+The tests of this module are one story on one stack and run in the order in which they stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from deployments.local import leftovers
+from tests.e2e.conftest import ROOT, Stack
+
+pytestmark = pytest.mark.e2e
+
+CONNECTIONS = {
+    file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "deployments/connections").glob("*.yaml")
+}
+STREAMS = [
+    (source, stream["name"]) for source, spec in sorted(CONNECTIONS.items()) for stream in spec["streams"]
+]
+
+
+def checksum(rows: Iterable[tuple[Any, ...]]) -> tuple[int, int]:
+    """Return row count and an order-independent checksum over all columns."""
+    count = total = 0
+    for row in rows:
+        text = "\x1f".join(canonical(value) for value in row)
+        total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+        count += 1
+    return count, total
+
+
+def canonical(value: object) -> str:
+    """Return one text for a value, whichever driver it came through."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return "\x00" if value is None else str(value)
+
+
+def mart_contents(stack: Stack) -> dict[str, tuple[int, int]]:
+    """Return count and checksum of every published mart."""
+    names = stack.query("select view_name from duckdb_views() where schema_name = 'marts'")
+    assert names
+    return {name: checksum(stack.query(f"select * from marts.{name}")) for (name,) in names}
+
+
+def events(stack: Stack) -> list[dict[str, Any]]:
+    """Return the simulator's event log."""
+    return [json.loads(line) for line in stack.home.event_log.read_text().splitlines()]
+
+
+def test_the_demo_runs_from_nothing_and_leaves_no_process(stack: Stack) -> None:
+    printed = stack.succeed("floe", "demo", "--once")
+    for promised in ("rows written", "models built", "tests passed", "files", "How the time divides"):
+        assert promised in printed
+    for place in ("Prefect UI", "Dashboards", "SQL shell"):
+        assert place in printed
+    assert leftovers.find(stack.home) == []
+
+
+def test_every_replicated_table_equals_its_source(stack: Stack) -> None:
+    stack.succeed("floe", "up")
+    for source, table in STREAMS:
+        with stack.source(source) as database:
+            there = checksum(database.execute(f"select * from {table}"))
+        here = checksum(
+            stack.query(f"select columns(c -> not starts_with(c, '_airbyte_')) from raw_{source}.{table}")
+        )
+        assert here == there, f"{source}.{table}"
+
+
+def test_every_file_is_loaded_once(stack: Stack) -> None:
+    files = sorted((stack.home.mirror).rglob("inventory_*.csv"))
+    lines = sum(len(file.read_bytes().splitlines()) - 1 for file in files)
+    loaded = stack.query(
+        "select count(*), count(distinct (inv_date_sk, inv_item_sk, inv_warehouse_sk)),"
+        " count(distinct _file_id) from raw_files.inventory"
+    )
+    assert loaded == [(lines, lines, len(files))]
+
+
+def test_sales_totals_of_the_mart_equal_the_sources_to_the_cent(stack: Stack) -> None:
+    published = stack.query(
+        "select sales_channel, count(*), sum(quantity), sum(gross_sales_amount), sum(net_profit_amount)"
+        " from marts.fct_sales group by sales_channel order by sales_channel"
+    )
+    with stack.source("erp") as erp:
+        expected = [
+            (
+                channel,
+                *erp.execute(
+                    f"select count(*), sum({p}_quantity), sum({p}_ext_sales_price), sum({p}_net_profit)"
+                    f" from {channel}_sales"
+                ).fetchone(),
+            )
+            for channel, p in (("catalog", "cs"), ("web", "ws"))
+        ]
+    assert [tuple(map(str, row)) for row in published] == [tuple(map(str, row)) for row in expected]
+    assert all(isinstance(row[3], Decimal) for row in published)
+
+
+def test_the_dashboards_page_is_served_with_its_charts(stack: Stack) -> None:
+    index = httpx.get(str(stack.settings().dashboards.url), trust_env=False)
+    assert index.is_success
+    pages = set(re.findall(r'href="([a-z_]+\.html)"', index.text))
+    assert {f"{file.stem}.html" for file in (ROOT / "deployments/dashboards").glob("*.yaml")} <= pages
+
+
+def test_a_second_run_by_hand_changes_no_row_of_the_marts(stack: Stack) -> None:
+    before = mart_contents(stack)
+    stack.succeed("prefect", "deployment", "run", "elt/daily", "--watch", PREFECT_API_URL=stack.prefect_api())
+    assert mart_contents(stack) == before
+
+
+def test_simulated_days_arrive_as_they_happened_and_disturb_no_reader(stack: Stack) -> None:
+    boundary = rows_at_boundary(stack)
+    last_sync = max_sync(stack)
+    stack.succeed("floe", "simulate", "--days", "3", "--seed", "7")
+    with Reader(stack) as reader:
+        stack.succeed("floe", "run")
+    # Every read saw a whole set: the one before the publication, or the one after it.
+    assert 1 <= len(set(reader.seen)) <= 2
+
+    changed = Counter(source_table for source_table, _ in changed_rows(stack))
+    synced = {
+        (connection, stream): (read, written)
+        for connection, stream, read, written in stack.query(
+            "select connection, stream, sum(rows_read), sum(rows_written) from ops.syncs"
+            f" where sync_id > {last_sync} group by all"
+        )
+    }
+    incremental = [pair for pair in STREAMS if sync_mode(pair).startswith("incremental")]
+    assert len(incremental) >= 7
+    assert sum(changed[pair] for pair in incremental) > 100
+    for pair in incremental:
+        read, written = synced[pair]
+        assert written == changed[pair], pair
+        assert written <= read <= changed[pair] + boundary[pair], pair
+
+
+def test_a_customer_who_moved_has_two_versions_that_touch(stack: Stack) -> None:
+    moved = {
+        key["c_customer_sk"] for (pair, key) in keys_of_kind(stack, "move") if pair == ("crm", "customer")
+    }
+    assert moved
+    for customer in moved:
+        versions = stack.query(
+            "select valid_from, valid_to, is_current from marts.dim_customers_history"
+            f" where customer_sk = {customer} order by valid_from"
+        )
+        assert len(versions) >= 2
+        assert [version[2] for version in versions] == [False] * (len(versions) - 1) + [True]
+        for earlier, later in itertools.pairwise(versions):
+            assert earlier[1] == later[0]
+
+
+def test_late_sales_and_the_new_week_are_in_the_marts(stack: Stack) -> None:
+    late = [(pair[1], key) for (pair, key) in keys_of_kind(stack, "late_sale")]
+    assert late
+    for table, key in late:
+        item, order = (
+            next(v for k, v in key.items() if k.endswith(part)) for part in ("item_sk", "order_number")
+        )
+        found = stack.query(
+            f"select count(*) from marts.fct_sales where sales_channel = '{table.removesuffix('_sales')}'"
+            f" and item_sk = {item} and order_number = {order}"
+        )
+        assert found == [(1,)]
+    week = [event for event in events(stack) if event["operation"] == "land"]
+    assert [event["key"] for event in week] == ["landing/inventory/inventory_2003-01-02.csv"]
+    stock = stack.query(
+        "select count(*) from raw_files.inventory where inv_date_sk ="
+        " (select date_sk from marts.dim_dates where date = date '2003-01-02')"
+    )
+    assert stock == [(week[0]["rows"],)]
+
+
+def test_bad_data_in_a_source_fails_the_run_and_readers_keep_the_last_good_state(stack: Stack) -> None:
+    before = mart_contents(stack)
+    history = stack.query("select count(*), max(dbt_updated_at) from snapshots.snp_customers")
+    with stack.source("crm") as crm:
+        customer, email = crm.execute(
+            "select c_customer_sk, c_email_address from customer"
+            " where c_email_address is not null order by 1 limit 1"
+        ).fetchone() or (0, "")
+        crm.execute(
+            "update customer set c_email_address = 'not an address' where c_customer_sk = %s", [customer]
+        )
+    failed = stack.run("floe", "run")
+    assert failed.returncode == 1
+    assert re.search(r"test \w*email\w*", failed.stdout), failed.stdout
+    assert mart_contents(stack) == before
+    assert stack.query("select count(*), max(dbt_updated_at) from snapshots.snp_customers") == history
+
+    with stack.source("crm") as crm:
+        crm.execute("update customer set c_email_address = %s where c_customer_sk = %s", [email, customer])
+    stack.succeed("floe", "run")
+    emails = {
+        row[0]
+        for row in stack.query(
+            f"select email_address from marts.dim_customers_history where customer_sk = {customer}"
+        )
+    }
+    assert "not an address" not in emails
+    assert email in emails
+
+
+def test_down_ends_every_process(stack: Stack) -> None:
+    processes = leftovers.find(stack.home)
+    assert processes
+    stack.succeed("floe", "down")
+    assert [process for process in processes if process.is_running()] == []
+
+
+def max_sync(stack: Stack) -> int:
+    """Return the id of the last sync so far."""
+    return int(stack.query("select max(sync_id) from ops.syncs")[0][0])
+
+
+def sync_mode(pair: tuple[str, str]) -> str:
+    """Return the declared sync mode of a stream."""
+    source, table = pair
+    return next(s["sync_mode"] for s in CONNECTIONS[source]["streams"] if s["name"] == table)
+
+
+def rows_at_boundary(stack: Stack) -> dict[tuple[str, str], int]:
+    """Count, per incremental stream, the source rows that share the greatest cursor value."""
+    counts = {}
+    for source, spec in CONNECTIONS.items():
+        with stack.source(source) as database:
+            for stream in spec["streams"]:
+                if stream["sync_mode"].startswith("incremental"):
+                    table, cursor = stream["name"], stream["cursor"]
+                    query = (
+                        f"select count(*) from {table} where {cursor} = (select max({cursor}) from {table})"
+                    )
+                    counts[source, table] = database.execute(query).fetchone()[0]
+    return counts
+
+
+def changed_rows(stack: Stack) -> set[tuple[tuple[str, str], str]]:
+    """Return the rows that the simulator changed, each once, however often it was changed."""
+    return {
+        ((event["source"], event["table"]), json.dumps(event["key"], sort_keys=True))
+        for event in events(stack)
+        if event["operation"] in ("insert", "update")
+    }
+
+
+def keys_of_kind(stack: Stack, kind: str) -> list[tuple[tuple[str, str], dict[str, int]]]:
+    """Return table and key of the rows that changed for a reason."""
+    return [
+        ((event["source"], event["table"]), event["key"])
+        for event in events(stack)
+        if event.get("kind") == kind and "table" in event
+    ]
+
+
+class Reader(threading.Thread):
+    """Reads two marts in one statement, over and over, as an open dashboard would."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(daemon=True)
+        self._lake = stack.lake()
+        self._ended = threading.Event()
+        self.seen: list[tuple[object, ...]] = []
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            self.seen += self._lake.execute(
+                "select (select count(*) from marts.fct_sales),"
+                " (select sum(orders) from marts.mart_executive_daily)"
+            ).fetchall()
+
+    def __enter__(self) -> Reader:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from dashboard_marts import create_marts, fill_marts
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.testing.utilities import prefect_test_harness
+
+from blocks.dashboard_pages import CardFailed
+from blocks.dashboards import Dashboards
+from blocks.errors import ConfigurationError
+from blocks.warehouse import Warehouse
+from flows.publish import publish
+from lambda_csv_loader.ducklake import DuckLakeSettings
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def marts(lake: DuckLakeSettings, lake_connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A lake with the made-up company's marts in it."""
+    create_marts(lake_connection)
+    fill_marts(lake_connection)
+    return lake_connection
+
+
+@pytest.fixture
+def pages(prefect_server: None, lake: DuckLakeSettings, tmp_path: Path) -> Path:
+    """The folder that the saved blocks name."""
+    folder = tmp_path / "pages"
+    Warehouse(target=lake).save("warehouse", overwrite=True)
+    Dashboards(pages_folder=folder, url="http://127.0.0.1:8090").save("dashboards", overwrite=True)
+    return folder
+
+
+def artifact(key: str) -> str:
+    """Return the newest artifact of a key, as the server has it."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return str(max(found, key=lambda each: str(each.created)).data)
+
+
+def test_publish_draws_the_dashboards_and_says_where_they_are(
+    marts: duckdb.DuckDBPyConnection, pages: Path
+) -> None:
+    result = publish()
+    assert result.url == "http://127.0.0.1:8090"
+    assert result.index == pages / "index.html"
+    assert sorted(file.name for file in pages.glob("*.html")) == [
+        "customers.html",
+        "executive_overview.html",
+        "index.html",
+        "inventory.html",
+    ]
+    assert {card.dashboard for card in result.cards} == {"executive_overview", "inventory", "customers"}
+    customers = next(card for card in result.cards if card.card == "customers_by_state")
+    assert (customers.rows, customers.choices) == (4, 15)
+    assert "(http://127.0.0.1:8090)" in artifact("dashboards")
+    assert '"card": "customers_by_state", "rows": 4' in artifact("dashboard-cards")
+
+
+def test_a_card_that_fails_fails_the_run_and_leaves_the_pages(
+    marts: duckdb.DuckDBPyConnection, pages: Path
+) -> None:
+    publish()
+    before = {file.name: file.read_bytes() for file in pages.iterdir()}
+    marts.execute("alter table marts.dim_customers drop column credit_rating")
+    state = publish(return_state=True)
+    assert state.is_failed()
+    with pytest.raises(CardFailed, match="credit_rating") as caught:
+        state.result()
+    assert "Dashboard 'customers'" in str(caught.value)
+    assert "owner Customer Operations" in str(caught.value)
+    assert {file.name: file.read_bytes() for file in pages.iterdir()} == before
+
+
+def test_without_a_folder_the_run_says_what_to_set(marts: duckdb.DuckDBPyConnection, pages: Path) -> None:
+    Dashboards().save("dashboards", overwrite=True)
+    with pytest.raises(ConfigurationError, match="FLOE_DASHBOARDS__PAGES"):
+        publish()
+
+
+def test_the_address_is_the_file_where_no_other_is_set(tmp_path: Path) -> None:
+    assert Dashboards(pages_folder=tmp_path).address() == (tmp_path / "index.html").as_uri()
