@@ -49,15 +49,16 @@ def publish() -> PublishResult:
         CardFailed: a card's query cannot run on the marts; the message names the card's owner.
         CardUnanswered: the warehouse stopped answering.
     """
-    # vega and jinja load here, not when a worker imports the flows.
+    # Here, not at the top: every flow run is a new process that imports all flows.
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
     from blocks.dashboard_pages import on_cursor, render_pages, unchanging
 
     definitions = load_dashboards(DASHBOARDS)
     target = cast(Dashboards, Dashboards.load("dashboards"))
+    folder = target.folder()
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
     with warehouse.connect(read_only=True) as cursor, unchanging(cursor):
-        rendered = render_pages(definitions, on_cursor(cursor), target.folder())
+        rendered = render_pages(definitions, on_cursor(cursor), folder)
     return _report(rendered, target.address())
 
 

@@ -49,20 +49,19 @@ def _records(text: PlainText, contract: Contract) -> Iterator[tuple[int, str]]:
     """Yield (first line, text) of each record; blank lines are none."""
     quote = contract.quote if contract.multiline else None
     parts: list[str] = []
-    length = start = 0
+    length = quotes = start = 0
     for number, line in _lines(text):
         if not parts:
             start = number
             if not line.rstrip("\r\n"):
                 continue
-        # The rest of a record that is too long is not kept: it is refused anyway.
-        if length <= BLOCK:
-            parts.append(line)
+        parts.append(line)
         length += len(line)
-        joined_quotes = sum(part.count(quote) for part in parts) if quote else 0
-        if joined_quotes % 2 == 0 or length > BLOCK:
+        quotes += line.count(quote) if quote else 0
+        # A record that is too long is cut: it is refused anyway.
+        if quotes % 2 == 0 or length > BLOCK:
             yield start, "".join(parts).rstrip("\r\n")
-            parts, length = [], 0
+            parts, length, quotes = [], 0, 0
     if parts:
         yield start, "".join(parts).rstrip("\r\n")
 

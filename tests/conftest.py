@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import psycopg
 import pytest
+from prefect.testing.utilities import prefect_test_harness
 
 from deployments.local import postgres
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
@@ -28,6 +29,9 @@ for name in [key for key in os.environ if key.startswith(FOREIGN) and not key.st
     del os.environ[name]
 
 _numbers = itertools.count(1)
+
+# No test cuts the power of the machine; kill -9 of a server loses nothing of this.
+UNSAFE_BUT_FAST = ("--fsync=off", "--full_page_writes=off")
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     identity = {"user": pwd.getpwnam(account).pw_uid, "cwd": "/"} if account else {}
     log = (home / "log").open("w")
     server = subprocess.Popen(
-        postgres.serve_command(home / "data", port),
+        [*postgres.serve_command(home / "data", port), *UNSAFE_BUT_FAST],
         stdout=log,
         stderr=log,
         start_new_session=True,
@@ -124,3 +128,11 @@ def lake_connection(lake: DuckLakeSettings) -> Iterator[duckdb.DuckDBPyConnectio
     connection = connect(lake)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One real Prefect server, with a database of its own, for the whole test run."""
+    os.environ["PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION"] = "false"
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

@@ -70,6 +70,9 @@ def chart(
     spec.pop("config", None)
     spec["data"] = {"name": "rows"}
     spec |= {"width": "container", "height": "container", "autosize": {"type": "fit", "contains": "padding"}}
+    if card.display == "row":
+        # Room for the figure beside the longest bar; the automatic size does not count it.
+        spec["padding"] = {"left": 5, "top": 5, "bottom": 5, "right": 44}
     spec["description"] = f"{card.title}. {card.description}"
     metric = card.settings_of(card.visualization_settings.metrics[0])
     symbol = _SYMBOLS.get(metric.currency, f"{metric.currency} ")

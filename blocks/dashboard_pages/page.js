@@ -175,7 +175,7 @@
   };
 
   // ---- charts
-  const colours = () => {
+  const colours = (width) => {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     const font = getComputedStyle(document.body).fontFamily;
@@ -184,7 +184,7 @@
       view: { stroke: null },
       range: { category: colour("series").split(/\s+/) },
       axis: { labelColor: colour("soft"), titleColor: colour("soft"), gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, titlePadding: 8, labelPadding: 5 },
-      legend: { labelColor: colour("text"), titleColor: colour("soft"), orient: "top", labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, symbolType: "square" },
+      legend: { labelColor: colour("text"), titleColor: colour("soft"), orient: "top", labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, symbolType: "square", columns: Math.max(1, Math.floor((width - 60) / 95)) },
       bar: { color: colour("series").split(/\s+/)[0] }, line: { color: colour("series").split(/\s+/)[0] },
       point: { color: colour("series").split(/\s+/)[0] }, area: { color: colour("series").split(/\s+/)[0] },
       style: { "beside-mark": { color: colour("text"), fontSize: 12 }, "on-mark": { color: colour("on-mark"), fontSize: 13, fontWeight: 600 } },
@@ -200,7 +200,7 @@
     const values = rows.map((row) => Object.fromEntries(card.columns.map((column, at) => [column.name, row[at]])));
     const spec = { ...card.spec, data: { name: "rows", values } };
     const turn = (card.turn = (card.turn ?? 0) + 1);
-    const { view } = await window.vegaEmbed(drawing, spec, { actions: false, renderer: "svg", config: colours(), tooltip: { theme: "custom" } });
+    const { view } = await window.vegaEmbed(drawing, spec, { actions: false, renderer: "svg", config: colours(drawing.clientWidth), tooltip: { theme: "custom" } });
     if (turn === card.turn) card.view = view; else view.finalize();
   };
 

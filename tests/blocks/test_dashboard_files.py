@@ -101,7 +101,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         pytest.param("graph.x_axis.title_text: A", "", 24, "name both axes", id="axis without a title"),
         pytest.param(
             "graph.metrics: [b]",
-            "{graph.metrics: [b, c], graph.dimensions: [a], column_settings: {a: {temporal_unit: week}}}",
+            "graph.metrics: [b, c]\n          column_settings: {a: {temporal_unit: week}}",
             24,
             "would cover each other",
             id="weekly bars side by side",

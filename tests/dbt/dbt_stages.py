@@ -115,6 +115,18 @@ class Stage:
         """Return the rows of a query."""
         return self.connection.execute(sql).fetchall()
 
+    def changes(self, table: str, since: Stage, column: str = "null") -> dict[tuple[str, Any], int]:
+        """Count the row changes of a table after an earlier stage, by kind of change and by `column`.
+
+        Source: https://ducklake.select/docs/stable/duckdb/advanced_features/data_change_feed
+        """
+        schema, name = table.split(".")
+        rows = self.query(
+            f"select change_type, {column}, count(*) from ducklake_table_changes("
+            f"'lake', '{schema}', '{name}', {since.version + 1}, {self.version}) group by all"
+        )
+        return {(kind, value): count for kind, value, count in rows}
+
     def contents(self, *schemas: str) -> dict[str, tuple[int, str | None]]:
         """Return, per table of `schemas`, the number of rows and a checksum over all values."""
         names = ", ".join(sql_string(schema) for schema in schemas)

@@ -223,7 +223,7 @@ def test_decimals_on_snowflake_are_set_and_verified(tmp_path: Path, honours: boo
             assert actions(changes)[-1] == ("destination", "floe warehouse", "create")
         else:
             with pytest.raises(
-                ConfigurationError, match="does not honour .* number_data_type: None → NUMBER"
+                ConfigurationError, match=r"does not honour .* number_data_type: None → NUMBER"
             ):
                 provision.apply([], settings, server_block)
         sent = next(body for call, body in server.bodies if call == f"POST {public}/destinations")

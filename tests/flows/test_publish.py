@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -8,7 +7,6 @@ import pytest
 from dashboard_marts import create_marts, fill_marts
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks.dashboard_pages import CardFailed
 from blocks.dashboards import Dashboards
@@ -16,13 +14,6 @@ from blocks.errors import ConfigurationError
 from blocks.warehouse import Warehouse
 from flows.publish import publish
 from lambda_csv_loader.ducklake import DuckLakeSettings
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    """A real Prefect server with a database of its own."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture
@@ -83,7 +74,7 @@ def test_a_card_that_fails_fails_the_run_and_leaves_the_pages(
     assert {file.name: file.read_bytes() for file in pages.iterdir()} == before
 
 
-def test_without_a_folder_the_run_says_what_to_set(marts: duckdb.DuckDBPyConnection, pages: Path) -> None:
+def test_without_a_folder_the_run_says_what_to_set(pages: Path) -> None:
     Dashboards().save("dashboards", overwrite=True)
     with pytest.raises(ConfigurationError, match="FLOE_DASHBOARDS__PAGES"):
         publish()

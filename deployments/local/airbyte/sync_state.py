@@ -46,14 +46,12 @@ class StateTable:
         self._table = sql_name(CATALOG, SCHEMA, "state_" + connection_id.replace("-", "_"))
 
     def prepare(self, streams: list[tuple[str, str]]) -> None:
-        """Make the table and a row per stream; a transaction of its own."""
-        self._connection.execute(f"create schema if not exists {sql_name(CATALOG, SCHEMA)}")
-        self._connection.execute(
-            f"create table if not exists {self._table} (namespace varchar, stream varchar, "
-            "cursor_field varchar, cursor varchar, generation_id bigint, job_id bigint, rows_read bigint, "
-            "rows_written bigint, bytes_read bigint, committed_at timestamptz)"
-        )
-        known = set(self._connection.execute(f"select namespace, stream from {self._table}").fetchall())
+        """Make the table and a row per stream where they are missing."""
+        try:
+            known = self._known()
+        except duckdb.CatalogException:
+            self._create()
+            known = set()
         missing = [stream for stream in streams if stream not in known]
         if missing:
             rows = ", ".join(
@@ -61,6 +59,17 @@ class StateTable:
                 for namespace, stream in missing
             )
             self._connection.execute(f"insert into {self._table} values {rows}")
+
+    def _known(self) -> set[tuple[str, str]]:
+        return set(self._connection.execute(f"select namespace, stream from {self._table}").fetchall())
+
+    def _create(self) -> None:
+        self._connection.execute(f"create schema if not exists {sql_name(CATALOG, SCHEMA)}")
+        self._connection.execute(
+            f"create table if not exists {self._table} (namespace varchar, stream varchar, "
+            "cursor_field varchar, cursor varchar, generation_id bigint, job_id bigint, rows_read bigint, "
+            "rows_written bigint, bytes_read bigint, committed_at timestamptz)"
+        )
 
     def read(self, namespace: str, stream: str) -> StreamState:
         """Return the state of a stream as this transaction sees it."""

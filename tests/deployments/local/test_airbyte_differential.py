@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.airbyte_engine import Engine, open_engine
@@ -48,16 +48,17 @@ def histories(draw: st.DrawFn) -> tuple[list[str], int, list[list[tuple[str, int
         st.integers(0, 12),
         st.tuples(*(st.none() | COLUMNS[declared] for declared in types)).map(list),
     )
-    rounds = st.lists(st.lists(change, max_size=20), min_size=2, max_size=4)
+    rounds = st.lists(st.lists(change, max_size=20), min_size=2, max_size=3)
     return types, draw(st.integers(1, 2)), draw(rounds)
 
 
 @given(histories())
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.explicit, Phase.generate],  # a failing history is small enough; shrinking takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_after_each_sync_the_rows_equal_the_source(
@@ -66,40 +67,34 @@ def test_after_each_sync_the_rows_equal_the_source(
     types, keys, rounds = history
     number = next(_numbers)
     key = [f"k{i}" for i in range(keys)]
-    names = [*key, *(f"c{i}" for i in range(len(types))), "at"]
+    names = [*key, *(f"c{i}" for i in range(len(types))), "seen_at"]
     for table in (f"deduped_{number}", f"whole_{number}"):
         declared = [
             *(f"{name} int" for name in key),
             *(f"c{i} {kind}" for i, kind in enumerate(types)),
-            "at int",
+            "seen_at int",
         ]
         engine.source.execute(
             f"create table {table} ({', '.join(declared)}, primary key ({', '.join(key)}))".encode()
         )
-    clock, kept = 0, dict[tuple[int, ...], tuple[Any, ...]]()
+    clock, expected = 0, dict[tuple[int, ...], tuple[Any, ...]]()
+    columns, order = ", ".join(names), ", ".join(key)
     for changes in rounds:
         for what, identity, values in changes:
             clock += what != "put at the same time"
             row = (*divmod(identity, 5)[-keys:], *values, clock)
             for table in (f"deduped_{number}", f"whole_{number}"):
                 apply(engine, table, what, key, names, row)
-            if what != "delete":
-                kept[row[:keys]] = row
-        deduped = engine.sync(f"deduped_{number}", cursor="at", key=key)
+        deduped = engine.sync(f"deduped_{number}", cursor="seen_at", key=key)
         engine.sync(f"whole_{number}", "full_refresh_overwrite")
 
-        columns, order = ", ".join(names), ", ".join(key)
-        assert engine.rows(f"whole_{number}", columns, order) == engine.origin(
-            f"whole_{number}", columns, order
-        )
-        # Cursor syncs do not see deletions, so a deleted row stays as it was last seen.
-        raw = {row[:keys]: row for row in engine.rows(f"deduped_{number}", columns, order)}
-        for row in engine.origin(f"deduped_{number}", columns, order):
-            assert raw.pop(row[:keys]) == row
-        assert raw.items() <= kept.items() | raw.items()
+        origin = engine.origin(f"whole_{number}", columns, order)
+        assert engine.rows(f"whole_{number}", columns, order) == origin
+        # Cursor syncs do not see deletions: a deleted row stays as it was at the last sync before.
+        expected |= {row[:keys]: row for row in origin}
+        assert engine.rows(f"deduped_{number}", columns, order) == [expected[k] for k in sorted(expected)]
         assert deduped.committed <= deduped.emitted
-        again = engine.sync(f"deduped_{number}", cursor="at", key=key)
-        assert again.committed == 0
+        assert engine.sync(f"deduped_{number}", cursor="seen_at", key=key).committed == 0
 
 
 def apply(
@@ -112,7 +107,5 @@ def apply(
         return
     marks = ", ".join(["%s"] * len(row))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
-    engine.source.execute(
-        f"insert into {table} values ({marks}) on conflict ({', '.join(key)}) do update set {updates}".encode(),
-        row,
-    )
+    conflict = f"on conflict ({', '.join(key)}) do update set {updates}"
+    engine.source.execute(f"insert into {table} values ({marks}) {conflict}".encode(), row)

@@ -1,0 +1,39 @@
+-- An empty or half-loaded source must not enter the history as a delete of most customers: fails when
+-- more of the current customers are gone at once than the variable allows.
+{% set history = existing_snapshot('snp_customers') %}
+
+with
+
+tracked as (
+
+    select * from {{ ref('int_customers_tracked') }}
+
+),
+
+{% if history %}
+    known as (
+
+        select * from {{ history }}
+        where dbt_valid_to = cast('9999-12-31' as timestamp) and dbt_is_deleted = 'False'
+
+    ),
+{% else %}
+    known as (
+
+        select * from tracked
+
+    ),
+{% endif %}
+
+final as (
+
+    select
+        count(*) as known_count,
+        count(tracked.customer_sk) as remaining_count
+    from known
+    left join tracked on known.customer_sk = tracked.customer_sk
+
+)
+
+select * from final
+where known_count - remaining_count > {{ var('largest_share_deleted') }} * known_count
