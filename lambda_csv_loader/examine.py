@@ -99,7 +99,7 @@ class Examiner:
             return None, None, "missing", "deleted before it was read"
         try:
             if contract is None:
-                verdict = Verdict(rule="no_contract", message=f"no contract for dataset {dataset!r}")
+                verdict = Verdict.of("no_contract", f"no contract for dataset {dataset!r}")
             else:
                 source = ObjectSource(self._bucket, ref)
                 report = validate(source, contract, ref.file_id, folder=self._folder)
@@ -107,7 +107,7 @@ class Examiner:
         except ObjectGone:
             return None, None, "missing", "deleted before it was read"
         except ObjectUnreadable as error:
-            verdict = Verdict(rule="unreadable", message=error.what)
+            verdict = Verdict.of("unreadable", error.what)
         if verdict is None:
             return report, None, "loaded", None
         key = quarantine(self._bucket, ref, dataset, contract, verdict)

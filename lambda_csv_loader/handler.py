@@ -6,10 +6,12 @@ that its message is delivered again and ends in the dead-letter queue.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
@@ -19,7 +21,10 @@ from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import ObjectRef
 from lambda_csv_loader.settings import load_settings
 
-logger = Logger(service="floe-csv-loader", name="floe.loader")
+logger = Logger(service="floe-csv-loader")
+# The loader logs with the standard library, since it knows nothing of Lambda: same format, once.
+copy_config_to_registered_loggers(source_logger=logger, include={"floe"})
+logging.getLogger("floe").propagate = False
 
 
 @cache

@@ -241,7 +241,7 @@ def _from_answer(error: ClientError, key: str) -> PermanentError | TransientErro
         return ObjectGone(f"{key!r} is not in the bucket any more")
     if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
         return ObjectReplaced(f"{key!r} holds another version now")
-    if code == "InvalidObjectState":
+    if code in ("InvalidObjectState", "ObjectNotInActiveTierError"):
         return ObjectUnreadable(
             f"{key!r} is archived (Glacier)", next_command="restore the object, then `floe files replay`"
         )

@@ -73,7 +73,7 @@ def _null_if_token(texts: pa.Array, contract: Contract) -> pa.Array:
 def _convert(column: Column, texts: pa.Array) -> tuple[pa.Array, list[Broken]]:
     """Convert, leaving null where a value cannot be; also return which those are and why."""
     kind = column.column_type
-    message, broken = f"not a {kind.declared}", []
+    message, broken = f"not of type {kind.declared}", []
     misspelt = pc.fill_null(pc.invert(pc.match_substring_regex(texts, kind.pattern)), False)
     if pc.any(misspelt).as_py():
         broken.append(Broken("type", message, _where(misspelt)))
@@ -82,7 +82,7 @@ def _convert(column: Column, texts: pa.Array) -> tuple[pa.Array, list[Broken]]:
         return pc.cast(texts, kind.arrow), broken
     except pa.ArrowInvalid:
         at = np.array(_unconvertible(texts, kind.arrow, 0), dtype=np.int64)
-        broken.append(Broken("type", f"{message}: out of its range", at))
+        broken.append(Broken("type", f"{message}: beyond its range", at))
         outside = np.zeros(len(texts), dtype=bool)
         outside[at] = True
         texts = pc.if_else(pa.array(outside), pa.scalar(None, pa.string()), texts)

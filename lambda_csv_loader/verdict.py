@@ -47,6 +47,13 @@ class Verdict(BaseModel):
     rows_rejected: int | None = None
     file: dict[str, Any] = Field(default_factory=dict)
 
+    @classmethod
+    def of(cls, rule: str, message: str) -> Verdict:
+        """Return the verdict on a file that broke one rule as a whole."""
+        return cls(
+            rule=rule, message=message, examples=[Violation(rule=rule, message=message)], counts={rule: 1}
+        )
+
 
 class BadFile(Exception):
     """The file as a whole is refused. Never leaves the loader: it becomes a verdict."""

@@ -139,7 +139,20 @@ STREAMS = [
 ]
 
 
-def replication(stand_in: StandIn, cluster: Cluster, lake: DuckLakeSettings, rows: int = 100) -> Replication:
+def new_lake_in(folder: Path, cluster: Cluster, extension_directory: Path) -> DuckLakeSettings:
+    """Return the settings of an empty lake whose files are in `folder`, for longer than one test."""
+    return DuckLakeSettings(
+        port=cluster.port,
+        database=cluster.create_database("lake"),
+        passfile=cluster.passfile,
+        data_path=folder / "lake",
+        extension_directory=extension_directory,
+    )
+
+
+def replication(
+    stand_in: StandIn, cluster: Cluster, lake: DuckLakeSettings, rows: int = 100, schema: str = "raw_shop"
+) -> Replication:
     """Make a database with three tables of `rows` rows each, and a connection that replicates them."""
     database = cluster.create_database("shop")
     with cluster.connect(database) as source:
@@ -184,7 +197,7 @@ def replication(stand_in: StandIn, cluster: Cluster, lake: DuckLakeSettings, row
             "sourceId": source_id,
             "destinationId": destination_id,
             "namespaceDefinition": "custom_format",
-            "namespaceFormat": "raw_shop",
+            "namespaceFormat": schema,
             "configurations": {"streams": STREAMS},
         },
     )

@@ -34,6 +34,11 @@ _numbers = itertools.count(1)
 UNSAFE_BUT_FAST = ("--fsync=off", "--full_page_writes=off")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest story first, so that the other process has the rest beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A running PostgreSQL: where it listens, and how to make databases in it."""

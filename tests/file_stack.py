@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import duckdb
 import httpx
 import pytest
 
@@ -124,8 +125,11 @@ class FileStack:
     s3: Any = field(init=False)
     sqs: Any = field(init=False)
     queues: Queues = field(init=False)
+    _source: EventSource = field(init=False)
+    _connection: duckdb.DuckDBPyConnection | None = None
 
     def __post_init__(self) -> None:
+        self._source = EventSource(self.store, handler, retry_seconds=0, wait_seconds=0)
         self.s3, self.sqs, self.queues = (
             client(self.store, "s3"),
             client(self.store, "sqs"),
@@ -161,7 +165,7 @@ class FileStack:
 
     def handle(self) -> int:
         """Let the event source hand what is in the queue to the handler, once; return the messages."""
-        return EventSource(self.store, handler, retry_seconds=0, wait_seconds=0).poll()
+        return self._source.poll()
 
     def drain(self) -> None:
         while self.handle():
@@ -172,13 +176,15 @@ class FileStack:
         return Loader.from_settings(self.settings())
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        with connect(self.lake) as connection:
-            return connection.execute(statement).fetchall()
+        if self._connection is None:
+            self._connection = connect(self.lake, threads=1)
+        return self._connection.execute(statement).fetchall()
 
     def ledger(self, key: str) -> list[tuple[Any, ...]]:
         """Return (status, reason, rows_loaded) of every version of a key."""
         return self.query(
-            f"select status, reason, rows_loaded from ops.csv_files where key = {_text(key)} order by recorded_at"
+            "select status, reason, rows_loaded from ops.csv_files "
+            f"where key = {_text(key)} order by last_modified, recorded_at"
         )
 
     def verdict(self, key: str) -> dict[str, Any]:
@@ -286,6 +292,11 @@ def python(code: str, stack: FileStack, *arguments: str) -> subprocess.Popen[str
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def next_second() -> None:
+    """Wait until the store gives the next upload a later time: it tells seconds, as S3 does."""
+    time.sleep(1.01 - time.time() % 1)
 
 
 def _text(value: str) -> str:

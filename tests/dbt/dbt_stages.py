@@ -85,9 +85,9 @@ class DbtProject:
                 connection.execute(statement)
             connection.execute("commit")
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the manifest of the last local run."""
-        return dict(json.loads((self.folder / "local" / "manifest.json").read_text()))
+    def manifest(self, target: str = "local") -> dict[str, Any]:
+        """Return the manifest of the last run against a target."""
+        return dict(json.loads((self.folder / target / "manifest.json").read_text()))
 
 
 @dataclass(frozen=True)

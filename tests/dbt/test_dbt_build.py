@@ -206,9 +206,17 @@ def test_more_than_one_thread_is_refused_on_a_ducklake(project: DbtProject, seco
     assert stage.version == second.version
 
 
-def test_the_snowflake_target_is_parsed_without_an_account(project: DbtProject) -> None:
-    outcome = project.run("parse", "--target", "snowflake", FLOE_DBT_TARGET="snowflake")
+def test_the_snowflake_target_is_parsed_without_an_account_for_a_developer(project: DbtProject) -> None:
+    outcome = project.run(
+        "parse", "--target", "snowflake", FLOE_DBT_TARGET="snowflake", FLOE_DBT_SCHEMA_PREFIX="ada"
+    )
     assert outcome.returncode == 0, outcome.output
+    schemas = {
+        node["schema"]
+        for node in project.manifest("snowflake")["nodes"].values()
+        if node["resource_type"] in ("model", "snapshot")
+    }
+    assert schemas == {"ada_staging", "ada_intermediate", "ada_snapshots", "ada_build"}
 
 
 def test_nothing_is_written_into_the_project(first: Stage) -> None:

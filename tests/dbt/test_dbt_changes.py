@@ -70,8 +70,23 @@ def changed(project: DbtProject, second: Stage) -> Stage:
         f"update raw_crm.customer_address set ca_city = 'Newtown', updated_at = {at(3, 11)}"
         " where ca_address_sk ="
         f" (select c_current_addr_sk from raw_crm.customer where c_customer_sk = {LONE})",
-        f"update raw_crm.customer set c_last_name = 'Amended' where c_customer_sk = {AMENDED}",
         repairs("raw_crm.customer"),
+        # A repair wins over the raw row of the same change time, not over a later one.
+        repair(
+            "raw_crm.customer",
+            "upsert",
+            copied("raw_crm.customer", f"c_customer_sk = {AMENDED}", c_last_name="'Amended'"),
+        ),
+        repair(
+            "raw_crm.customer",
+            "upsert",
+            copied(
+                "raw_crm.customer",
+                f"c_customer_sk = {GOOD}",
+                c_last_name="'Outdated'",
+                updated_at="timestamptz '2002-06-01'",
+            ),
+        ),
         repair("raw_crm.customer", "delete", f"from raw_crm.customer where c_customer_sk = {DELETED}"),
         new_sale(LATE, "2000-02-29", 3600),
         new_sale(MORNING, "2003-01-03", 9 * 3600),
@@ -143,7 +158,7 @@ def mended(project: DbtProject, refused: Stage) -> Stage:
         f" c_current_addr_sk = 5, updated_at = {at(4, 9)}"
         f" where c_customer_sk in ({BAD}, {TOO_OLD}, {HOMELESS})",
         "delete from raw_crm.customer_address where ca_address_sk = 5 and ca_city = 'Elsewhere'",
-        "drop table raw_crm.__floe_repairs_customer",
+        f"delete from raw_crm.__floe_repairs_customer where c_customer_sk = {DELETED}",
     )
     stage = project.build("--select", "+dim_customers_history", "--exclude-resource-type", "unit_test")
     assert stage.outcome.returncode == 0, stage.outcome.output
@@ -182,6 +197,10 @@ def test_a_column_that_differs_at_the_same_change_time_is_amended_without_a_new_
 ) -> None:
     assert versions(second, AMENDED, "last_name") != versions(changed, AMENDED, "last_name")
     assert versions(changed, AMENDED, "last_name") == [("Amended", EVER, FAR, True, False)]
+
+
+def test_a_repair_older_than_the_raw_row_changes_nothing(second: Stage, changed: Stage) -> None:
+    assert versions(changed, GOOD, "last_name") == versions(second, GOOD, "last_name")
 
 
 def test_a_delete_closes_the_last_version_just_after_the_latest_change(changed: Stage) -> None:

@@ -8,40 +8,33 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks.airbyte_errors import AirbyteSyncFailed
 from blocks.settings import ROOT
 from blocks.warehouse import Warehouse
 from flows.replicate import artifact_key, replicate
-from lambda_csv_loader.ducklake import DuckLakeSettings, install_extensions
-from tests.airbyte_service import Replication, locked, replication, running, until
+from tests.airbyte_service import Replication, locked, new_lake_in, replication, running, until
 from tests.conftest import Cluster
 
 
 @pytest.fixture(scope="module")
 def shop(
-    cluster: Cluster, extension_directory: Any, tmp_path_factory: pytest.TempPathFactory
+    prefect_server: None,
+    cluster: Cluster,
+    extension_directory: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Replication]:
     """A connection on a stand-in whose blocks a real Prefect server holds."""
     home = tmp_path_factory.mktemp("replicate")
-    lake = DuckLakeSettings(
-        port=cluster.port,
-        database=cluster.create_database("lake"),
-        passfile=cluster.passfile,
-        data_path=home / "lake",
-        extension_directory=install_extensions(extension_directory),
-    )
-    with (
-        running(home / "airbyte") as stand_in,
-        prefect_test_harness(server_startup_timeout=120),
-    ):
+    lake = new_lake_in(home, cluster, extension_directory)
+    with running(home / "airbyte") as stand_in:
         shop = replication(stand_in, cluster, lake)
         shop.block().save("shop", overwrite=True)
         Warehouse(target=lake).save("warehouse", overwrite=True)
@@ -86,7 +79,8 @@ def test_replicate_syncs_shows_bars_and_leaves_a_row_per_stream(shop: Replicatio
 
 def test_a_cancelled_run_takes_its_sync_with_it(shop: Replication) -> None:
     command = [sys.executable, "-c", "from flows.replicate import replicate; replicate('shop')"]
-    client = shop.stand_in.client()
+    client, key = shop.stand_in.client(), "replicate-shop-first"
+    before = len(artifacts(key)[key])
     with shop.source() as source, locked(source, "second") as waits:
         environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
         run = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
@@ -94,7 +88,7 @@ def test_a_cancelled_run_takes_its_sync_with_it(shop: Replication) -> None:
             waits()
             (job,) = [job for job in client.jobs(shop.connection_id) if job["status"] == "running"]
             # The run is waiting for the job once it shows the bar of its first stream.
-            until(lambda: len(artifacts("replicate-shop-first")["replicate-shop-first"]) > 2, "a bar")
+            until(lambda: len(artifacts(key)[key]) > before, "a bar")
             run.send_signal(signal.SIGTERM)
             run.wait(60)
         finally:

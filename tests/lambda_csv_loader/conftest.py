@@ -33,4 +33,5 @@ def stack(
     """A bucket, a lake and contracts for one module, with the handler set up for them."""
     made = new_stack(store, cluster, extension_directory, tmp_path_factory.mktemp("stack"))
     with handler_environment(made):
+        made.drain()  # the event that tells of the new notification
         yield made

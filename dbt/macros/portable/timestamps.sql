@@ -38,3 +38,17 @@
 {% macro snowflake__just_after(expression) -%}
     dateadd(microsecond, 1, {{ expression }})
 {%- endmacro %}
+
+
+{# The date some days after (or, when negative, before) a date, as a date. #}
+{% macro add_days(date, days) -%}
+    {{ adapter.dispatch('add_days')(date, days) }}
+{%- endmacro %}
+
+{% macro duckdb__add_days(date, days) -%}
+    {{ date }} + cast({{ days }} as integer)
+{%- endmacro %}
+
+{% macro snowflake__add_days(date, days) -%}
+    cast(dateadd(day, {{ days }}, {{ date }}) as date)
+{%- endmacro %}

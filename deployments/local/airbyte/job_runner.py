@@ -70,14 +70,16 @@ class JobRunner:
         """Take up what an earlier life of the service left: orphaned attempts failed, their jobs retried."""
         shutil.rmtree(self._home / "scratch", ignore_errors=True)
         for job in reversed(self._store.jobs(statuses=ACTIVE)):
-            for attempt in self._store.attempts(job["id"]):
-                if attempt["status"] == "running":
-                    reason = "the service stopped while this attempt ran"
-                    self._store.end_attempt(job["id"], attempt["number"], [_platform_failure(reason)])
+            self._close_attempts(job["id"], "the service stopped while this attempt ran")
             if job["status"] == "running":
                 self._store.move_job(job["id"], "incomplete")
             log.warning("job %s was not finished by an earlier run of this service", job["id"])
             self.submit(job["id"])
+
+    def _close_attempts(self, job_id: int, reason: str) -> None:
+        for attempt in self._store.attempts(job_id):
+            if attempt["status"] == "running":
+                self._store.end_attempt(job_id, attempt["number"], [_platform_failure(reason)])
 
     def submit(self, job_id: int) -> None:
         """Queue a job."""
@@ -124,8 +126,9 @@ class JobRunner:
     def _run_logged(self, job_id: int) -> None:
         try:
             self._run(job_id)
-        except Exception:  # the last frame of a pool thread: unseen, the job would stay active for ever
+        except Exception as error:  # the last frame of a pool thread: unseen, the job would never end
             log.exception("job %s", job_id)
+            self._close_attempts(job_id, f"the service could not run the job: {error}")
             self._store.move_job(job_id, "failed")
         finally:
             with self._lock:

@@ -12,7 +12,7 @@ weeks as (
 
     select
         *,
-        date - cast((day_of_week + 6) % 7 as integer) as week_start_date
+        {{ add_days('date', '-((day_of_week + 6) % 7)') }} as week_start_date
     from dates
 
 ),
@@ -23,7 +23,7 @@ final as (
         date_sk,
         date,
         week_start_date,
-        date - cast(day_of_month - 1 as integer) as month_start_date,
+        {{ add_days('date', '1 - day_of_month') }} as month_start_date,
         quarter_name,
         year,
         month_of_year,

@@ -27,10 +27,10 @@ final as (
         wholesale_cost,
         coalesce(
             record_start_date,
-            lag(record_end_date) over (partition by item_id order by item_sk) + 1,
+            {{ add_days('lag(record_end_date) over (partition by item_id order by item_sk)', 1) }},
             cast('1900-01-01' as date)
         ) as valid_from,
-        coalesce(record_end_date + 1, cast('9999-12-31' as date)) as valid_to,
+        coalesce({{ add_days('record_end_date', 1) }}, cast('9999-12-31' as date)) as valid_to,
         record_end_date is null as is_current
     from items
 

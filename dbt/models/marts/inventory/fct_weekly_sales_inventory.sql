@@ -35,7 +35,7 @@ weeks as (
 
 {% if is_incremental() %}
     -- Whole weeks are replaced, those in which stock, sales or the days observed differ.
-    now as (
+    wanted as (
 
         select
             'stock' as part,
@@ -59,7 +59,7 @@ weeks as (
 
     ),
 
-    before as (
+    existing as (
 
         select
             'stock' as part,
@@ -87,11 +87,11 @@ weeks as (
 
     changed_weeks as (
 
-        select coalesce(now.week_start_date, before.week_start_date) as week_start_date
-        from now
-        full outer join before
-            on now.part = before.part and now.week_start_date = before.week_start_date
-        where now.content is distinct from before.content
+        select coalesce(wanted.week_start_date, existing.week_start_date) as week_start_date
+        from wanted
+        full outer join existing
+            on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
+        where wanted.content is distinct from existing.content
 
     ),
 {% endif %}

@@ -1,0 +1,226 @@
+"""The Lambda function: messages, partial responses, what it logs, and the real runtime client."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from file_stack import ROOT, FileStack, free_port, python
+
+from lambda_csv_loader.errors import TransientError
+from lambda_csv_loader.events import NotAnEvent, objects_of
+from lambda_csv_loader.handler import handler
+from lambda_csv_loader.object_store import Bucket, ObjectRef
+
+HEAD = "day_id,item,quantity\n"
+
+
+def message(stack: FileStack, key: str, number: int = 0) -> dict[str, Any]:
+    body = {
+        "Records": [
+            {
+                "eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": stack.store.bucket}, "object": {"key": key}},
+            }
+        ]
+    }
+    return {"messageId": f"m{number}", "body": json.dumps(body), "eventSource": "aws:sqs", "attributes": {}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["hello", "[]", "{}", '{"Records": [{}]}', '{"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}'],
+)
+def test_what_is_no_event_is_not_acknowledged(body: str) -> None:
+    with pytest.raises(NotAnEvent):
+        objects_of(body)
+
+
+def test_deletions_are_nothing_to_load() -> None:
+    event = {"eventName": "ObjectRemoved:Delete", "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}}
+    assert objects_of(json.dumps({"Records": [event]})) == []
+
+
+def test_key_is_decoded_like_a_form_field() -> None:
+    event = {
+        "eventName": "s3:ObjectCreated:Put",
+        "s3": {"bucket": {"name": "b"}, "object": {"key": "in/a+b%2B%C3%A9%2525.csv", "sequencer": "0A"}},
+    }
+    assert objects_of(json.dumps({"Records": [event]})) == [ObjectRef("b", "in/a b+é%25.csv", sequencer="0A")]
+
+
+def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: FileStack) -> None:
+    key = stack.put("landing/stock/beside-poison.csv", HEAD + "1,1,1\n")
+    stack.sqs.send_message(QueueUrl=stack.store.queue_url, MessageBody="poison")
+    assert stack.handle() == 2
+    assert stack.ledger(key) == [("loaded", None, 1)]
+    stack.drain()
+    depths = stack.depths()
+    assert (depths.waiting, depths.dead) == (0, 1)
+    assert stack.queues.redrive() == 1
+    assert stack.depths().waiting == 1
+    stack.drain()
+
+
+def test_a_bad_file_beside_good_ones_is_acknowledged_with_them(stack: FileStack) -> None:
+    event = {
+        "Records": [
+            message(stack, stack.put("landing/stock/g1.csv", HEAD + "2,1,1\n"), 1),
+            message(stack, stack.put("landing/stock/bad.csv", HEAD + "x,1,1\n"), 2),
+            message(stack, stack.put("landing/stock/g2.csv", HEAD + "3,1,1\n"), 3),
+        ]
+    }
+    assert handler(event, None) == {"batchItemFailures": []}
+    assert stack.query("select count(*) from ops.csv_files where status = 'quarantined'") == [(1,)]
+    stack.drain()
+
+
+POLL_ONCE = """
+import logging
+from deployments.local.event_source import EventSource
+from lambda_csv_loader.handler import handler
+from lambda_csv_loader.settings import load_settings
+
+logging.basicConfig(level=logging.INFO)
+EventSource(load_settings().object_store, handler).poll()
+"""
+
+
+def test_logs_hold_no_secret_and_no_value_of_a_row(stack: FileStack) -> None:
+    stack.put("landing/stock/secretive.csv", HEAD + "7001,7002,7003\nseventhousand,7002,7004\n")
+    stack.put("landing/stock/open.csv", HEAD + "7001,7002,7003\n")
+    said, _ = python(POLL_ONCE, stack).communicate(timeout=60)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert sorted(line["status"] for line in lines) == ["loaded", "quarantined"]
+    for hidden in ("not-checked", "seventhousand", "7002"):
+        assert hidden not in said
+
+
+def test_archived_object_is_refused_for_good(stack: FileStack) -> None:
+    key = stack.put("landing/stock/cold.csv", HEAD + "1,1,1\n", StorageClass="GLACIER")
+    stack.drain()
+    ((status, reason, _),) = stack.ledger(key)
+    assert (status, reason) == ("quarantined", f"unreadable: {key!r} is archived (Glacier)")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An object store that answers everything with one error."""
+
+    status, code = 500, "InternalError"
+
+    def do_GET(self) -> None:
+        body = f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        return
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "AccessDenied"), (400, "KMS.DisabledException"), (503, "SlowDown")],
+)
+def test_refusals_that_people_or_time_mend_are_retried(stack: FileStack, status: int, code: str) -> None:
+    answering = type("Answering", (Refusing,), {"status": status, "code": code})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        bucket = Bucket(stack.store.model_copy(update={"endpoint_url": url}))
+        with pytest.raises(TransientError, match=code):
+            bucket.open(ObjectRef(stack.store.bucket, "landing/stock/f.csv", etag="e"))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_object_store_that_is_away_is_retried(stack: FileStack) -> None:
+    away = stack.store.model_copy(update={"endpoint_url": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(TransientError, match="does not answer"):
+        Bucket(away).head("landing/stock/f.csv")
+
+
+class RuntimeApi:
+    """The Lambda Runtime API: hands out one event and keeps the function's answer.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    """
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.answers: queue.Queue[tuple[str, Any]] = queue.Queue()
+        events: queue.Queue[dict[str, Any]] = queue.Queue()
+        events.put(event)
+        answers = self.answers
+
+        class Api(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = json.dumps(events.get()).encode()
+                self.send_response(200)
+                # The native client ends in a segmentation fault when one of these is missing.
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700")
+                self.send_header("Lambda-Runtime-Aws-Request-Id", "request-1")
+                self.send_header("Lambda-Runtime-Deadline-Ms", "9999999999999")
+                self.send_header(
+                    "Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:1:function:f"
+                )
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                sent = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                answers.put((self.path, json.loads(sent)))
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def runtime(stack: FileStack) -> Iterator[RuntimeApi]:
+    key = stack.put("landing/stock/by-runtime.csv", HEAD + "8,1,1\n")
+    api = RuntimeApi({"Records": [message(stack, key)]})
+    environment = {
+        **os.environ,
+        **stack.environment(),
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server.server_port}",
+        "AWS_LAMBDA_FUNCTION_NAME": "floe-csv-loader",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+    }
+    command = [sys.executable, "-m", "awslambdaric", "lambda_csv_loader.handler.handler"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    yield api
+    process.kill()
+    process.wait(20)
+    api.server.shutdown()
+    api.server.server_close()
+    stack.drain()
+
+
+def test_real_runtime_client_runs_the_handler(stack: FileStack, runtime: RuntimeApi) -> None:
+    path, answer = runtime.answers.get(timeout=60)
+    assert (path, answer) == ("/2018-06-01/runtime/invocation/request-1/response", {"batchItemFailures": []})
+    assert stack.query(
+        "select status, request_id from ops.csv_files where key = 'landing/stock/by-runtime.csv'"
+    ) == [("loaded", "request-1")]
