@@ -29,7 +29,7 @@ def run_and_follow(deployment: str, console: Console) -> bool:
     started = time.monotonic()
     try:
         # A top-level run, whatever context we are in; the flow run is created here and now.
-        run = run_deployment(deployment, timeout=0, as_subflow=False)
+        run = run_deployment(deployment, flow_run_name=deployment, timeout=0, as_subflow=False)
     except ObjectNotFound:
         raise ConfigurationError(
             f"There is no deployment {deployment!r}; there are: {', '.join(declared_deployments())}",

@@ -31,6 +31,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 POLL_SECONDS = 1.0
+ROWS_SHOWN = 10
 ERROR_LEVEL = 40
 
 
@@ -105,8 +106,10 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     for column, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(str(column), justify="right" if number else "left")
-    for row in rows:
+    for row in rows[:ROWS_SHOWN]:
         table.add_row(*(_cell(value) for value in row.values()))
+    if len(rows) > ROWS_SHOWN:
+        table.add_row(f"... and {len(rows) - ROWS_SHOWN} more rows in the Prefect UI")
     return table
 
 

@@ -69,7 +69,12 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
     Raises:
         RunFailed: the run did not complete; its message is in ours.
     """
-    run = cast(FlowRun, run_deployment(deployment, parameters=parameters, poll_interval=POLL_SECONDS))
+    run = cast(
+        FlowRun,
+        run_deployment(
+            deployment, flow_run_name=deployment, parameters=parameters, poll_interval=POLL_SECONDS
+        ),
+    )
     if run.state is None or not run.state.is_completed():
         ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
         raise RunFailed(
