@@ -82,7 +82,7 @@ class StreamBars:
     def finish(self) -> None:
         """Fill every bar: the sync has succeeded."""
         for name in list(self._artifacts):
-            self._set(name, 100.0, "")
+            self._set(name, 100.0, f"{name}: done")
 
     def _move(self, stream: StreamCounts, share: float) -> None:
         words = f"{stream.name}: {stream.rows_read} of {stream.estimated or '?'} rows"
@@ -93,7 +93,7 @@ class StreamBars:
             return
         self._shown[name] = share
         if name in self._artifacts:
-            update_progress_artifact(self._artifacts[name], progress=share)
+            update_progress_artifact(self._artifacts[name], progress=share, description=words)
         else:
             key = artifact_key("replicate", self._source, name)
             created = create_progress_artifact(progress=share, key=key, description=words)

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 EXTENSIONS = ("ducklake", "postgres_scanner", "tpcds")
 CATALOG = "lake"
+# Commits of other processes in between only cost another try; DuckLake's own 10 are too few for a busy minute.
+COMMIT_TRIES = 100
 
 
 class DuckLakeSettings(BaseModel):
@@ -130,7 +132,9 @@ def connect(
     try:
         connection.execute("LOAD ducklake; LOAD postgres_scanner")
         connection.execute(f"ATTACH {sql_string(settings.catalog_uri())} AS {CATALOG} ({', '.join(options)})")
-        connection.execute(f"USE {CATALOG}; SET TimeZone = 'UTC'")
+        connection.execute(
+            f"USE {CATALOG}; SET TimeZone = 'UTC'; SET ducklake_max_retry_count = {COMMIT_TRIES}"
+        )
     except BaseException:
         connection.close()
         raise

@@ -1,8 +1,7 @@
-"""The rules of a column and of the key, applied to whole batches."""
+"""The rules of a column, applied to whole batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,6 @@ import pyarrow.compute as pc
 
 from lambda_csv_loader.column_types import bound_of
 from lambda_csv_loader.contract import Column, Contract
-from lambda_csv_loader.ducklake import sql_name, sql_string
-from lambda_csv_loader.staging import Staged
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,16 @@ def _whole_numbers(column: Column, texts: pa.Array, contract: Contract) -> pa.Ar
         values = pc.cast(texts, kind.arrow)
     except pa.ArrowInvalid:
         return None
-    # The one spelling that this conversion takes and a contract does not: hexadecimal.
-    return None if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py() else values
+    return None if _may_be_hexadecimal(texts) else values
+
+
+def _may_be_hexadecimal(texts: pa.Array) -> bool:
+    """Look for the one spelling that the conversion takes and a contract does not, in all texts at once."""
+    characters = texts.buffers()[2]
+    if characters is None:
+        return False
+    content = characters.to_pybytes()
+    return b"x" in content or b"X" in content
 
 
 def _null_if_token(texts: pa.Array, contract: Contract) -> pa.Array:
@@ -144,54 +149,3 @@ def _text_rules(column: Column, texts: pa.Array) -> list[Broken]:
 
 def _where(mask: pa.Array) -> Any:
     return np.flatnonzero(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """Rows whose key an earlier row of the file has: how many, and the first of them with the key."""
-
-    count: int
-    rows: list[tuple[int, str]]
-
-
-def duplicate_rows(staged: Staged, key: Sequence[str], limit: int) -> Duplicates:
-    """Find rows with a key that an earlier row has; for a large file DuckDB does it, spilling to disk.
-
-    Args:
-        staged: the rows.
-        key: the key's columns.
-        limit: how many rows to name (at least 20).
-    """
-    if staged.table is not None:
-        return _duplicates_in_memory(staged.table, list(key), max(limit, 20))
-    import duckdb
-
-    columns = ", ".join(sql_name(name) for name in key)
-    source = f"read_parquet({sql_string(staged.parquet)})"
-    with duckdb.connect(config={"memory_limit": "192MB", "threads": 2}) as engine:
-        engine.execute("set preserve_insertion_order = false")
-        distinct = engine.execute(
-            f"select count(*) from (select distinct {columns} from {source})"
-        ).fetchall()
-        count = staged.rows - int(distinct[0][0])
-        if not count:
-            return Duplicates(0, [])
-        found = engine.execute(
-            f"with twice as (select {columns}, min(_file_row) as first_row from {source} "
-            "group by all having count(*) > 1) "
-            f"select _file_row, concat_ws(', ', {columns}) from {source} inner join twice using ({columns}) "
-            f"where _file_row > first_row order by _file_row limit {max(limit, 20)}"
-        ).fetchall()
-    return Duplicates(count, [(int(row), str(value)) for row, value in found])
-
-
-def _duplicates_in_memory(table: pa.Table, key: list[str], limit: int) -> Duplicates:
-    firsts = (
-        table.select([*key, "_file_row"]).group_by(key, use_threads=False).aggregate([("_file_row", "min")])
-    )
-    count = table.num_rows - firsts.num_rows
-    if not count:
-        return Duplicates(0, [])
-    later = pc.invert(pc.is_in(table["_file_row"], firsts["_file_row_min"].combine_chunks()))
-    rows = table.filter(later).select([*key, "_file_row"]).slice(0, limit).to_pylist()
-    return Duplicates(count, [(row["_file_row"], ", ".join(str(row[name]) for name in key)) for row in rows])

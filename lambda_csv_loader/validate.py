@@ -18,8 +18,9 @@ import pyarrow.csv as pa_csv
 from lambda_csv_loader.contract import Column, Contract
 from lambda_csv_loader.decode import BLOCK, PlainText, Source
 from lambda_csv_loader.header import match_header
+from lambda_csv_loader.keys import KeyOrder, duplicate_rows
 from lambda_csv_loader.records import Located, locate
-from lambda_csv_loader.rules import check_column, duplicate_rows
+from lambda_csv_loader.rules import check_column
 from lambda_csv_loader.staging import Stage, Staged
 from lambda_csv_loader.verdict import BadFile, Findings, Reject, Verdict, Violation
 
@@ -64,6 +65,7 @@ class _Validation:
         self._ragged_done = 0
         self._next_row = 1
         self._partitions: set[Any] = set()
+        self._order = KeyOrder([contract.names.index(name) for name in contract.primary_key])
         self._report = Report()
 
     def run(self) -> Report:
@@ -162,6 +164,7 @@ class _Validation:
                 for column, array in zip(self._contract.columns, texts, strict=True)
             ]
         self._note_partition(typed)
+        self._order.add(typed)
         stage.add(typed, rows)
 
     def _note(
@@ -221,7 +224,8 @@ class _Validation:
 
     def _check_keys(self, staged: Staged) -> None:
         key = self._contract.primary_key
-        if not key or staged.rows < 2 or self._findings.rows > self._contract.reject_threshold:
+        settled = self._order.ascending or staged.rows < 2
+        if not key or settled or self._findings.rows > self._contract.reject_threshold:
             return
         duplicates = duplicate_rows(staged, key, self._contract.reject_threshold + 1)
         for row, value in duplicates.rows:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.airbyte_engine import Engine, open_engine
+from tests.airbyte_service import until
 from tests.conftest import Cluster
 
 _numbers = itertools.count(1)
@@ -394,16 +396,22 @@ def test_odd_names_and_every_kind_of_relation(engine: Engine) -> None:
     assert engine.rows("computed_there") == [(7,)]
 
 
-def test_a_long_read_tells_how_far_it_is(engine: Engine) -> None:
-    engine.source.execute("create table slow (id int primary key, v text, changed int)")
+def test_a_long_read_tells_how_far_it_is(engine: Engine, cluster: Cluster) -> None:
     engine.source.execute(
-        "insert into slow select i, repeat('x', 50), i from generate_series(1, 1200) i; "
-        "create function pause(v text) returns text language sql volatile as "
-        "$$ select pg_sleep(0.001)::text || v $$; create view slowly as select id, pause(v) v from slow"
+        """
+        create table slow as select i as id, 'x' || i as v from generate_series(1, 1000) i;
+        create function slowly(id int, v text) returns text language plpgsql volatile as
+        $$ begin if id = 900 then perform pg_advisory_xact_lock(900); end if; return v; end $$;
+        create view slow_view as select id, slowly(id, v) as v from slow;
+        """
     )
-    engine.sync("slowly", "full_refresh_overwrite")
+    with cluster.connect(engine.address.database) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("select pg_advisory_lock(900)")
+        done = pool.submit(engine.sync, "slow_view", "full_refresh_overwrite")
+        # The read stands still at row 900 until somebody has been told of the 899 before it.
+        until(lambda: any(message.emitted == 899 for message in engine.said), "899 rows are reported")
+        holder.execute("select pg_advisory_unlock(900)")
+        assert done.result().emitted == 1000
     told = [message.emitted for message in engine.said]
-    assert told[0] == 0
-    assert told[-1] == 1200
-    assert any(0 < rows < 1200 for rows in told)
+    assert (told[0], told[-1]) == (0, 1000)
     assert told == sorted(told)

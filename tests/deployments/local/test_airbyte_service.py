@@ -31,7 +31,7 @@ from tests.conftest import Cluster
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     home = tmp_path_factory.mktemp("airbyte")
-    with running(home, "--token-seconds", "2", "--retry-seconds", "0.05", "--attempts", "3") as stand_in:
+    with running(home, "--token-seconds", "2", "--retry-seconds", "0.05", "--attempts", "2") as stand_in:
         yield stand_in
 
 
@@ -249,7 +249,7 @@ READING, COMMITTING = ("second", "access exclusive"), ("public.ducklake_snapshot
         pytest.param("worker", COMMITTING, id="worker while committing"),
         pytest.param("service", READING, id="service while reading"),
         pytest.param("service", COMMITTING, id="service while committing", marks=pytest.mark.chaos),
-        pytest.param("service, gently", READING, id="service stopped while reading"),
+        pytest.param("service, gently", READING, id="service stopped while reading", marks=pytest.mark.chaos),
     ],
 )
 def test_kill_9_is_repaired_by_itself(fresh: Replication, victim: str, moment: tuple[str, str]) -> None:
@@ -309,7 +309,7 @@ def test_a_job_that_keeps_failing_is_given_up(shop: Replication) -> None:
     client.request("PATCH", path, {"configurations": before})
     assert job["status"] == "failed"
     attempts = details(shop, job["jobId"])
-    assert [attempt["status"] for attempt in attempts] == ["failed"] * 3
+    assert [attempt["status"] for attempt in attempts] == ["failed"] * 2
     assert "division by zero" in attempts[-1]["failureSummary"]["failures"][0]["externalMessage"]
 
 
@@ -327,7 +327,10 @@ def test_a_changed_schema_fails_at_once_and_lets_the_other_streams_pass(shop: Re
     assert_replicated(shop, "third")
 
 
-@pytest.mark.parametrize("phase", ["reading", "committing", "after a crash", "pending"])
+@pytest.mark.parametrize(
+    "phase",
+    ["pending", "reading", "committing", pytest.param("after a crash", marks=pytest.mark.chaos)],
+)
 def test_cancel_in_every_phase(shop: Replication, cluster: Cluster, phase: str) -> None:
     client = shop.stand_in.client()
     with shop.source() as source:
@@ -348,6 +351,8 @@ def test_cancel_in_every_phase(shop: Replication, cluster: Cluster, phase: str) 
             cancelled = client.cancel_job(job_id)
     assert cancelled["status"] == "cancelled"
     assert client.job(job_id)["status"] == "cancelled"
+    if phase == "pending":
+        return
     # The connection is free again at once, and nothing is lost.
     assert shop.ended(trigger(shop))["status"] == "succeeded"
     assert_replicated(shop)
