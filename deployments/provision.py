@@ -14,16 +14,20 @@ from typing import Any, Literal
 from blocks.airbyte import AirbyteConnection, AirbyteServer
 from blocks.airbyte_client import AirbyteClient
 from blocks.errors import ConfigurationError
-from blocks.settings import PostgresSource, Settings
+from blocks.settings import Settings
 from deployments.connection import ConnectionDeclaration
-from lambda_csv_loader.ducklake import DuckLakeSettings
+from deployments.connection_documents import (
+    Document,
+    connection_document,
+    destination_document,
+    differences,
+    has_secrets,
+    keep_undeclared,
+    source_document,
+)
 
-Document = dict[str, Any]
 DESTINATION = "floe warehouse"
-_SECRETS = ("password", "private_key", "private_key_password")
 _PAGE = 100
-# Airbyte's Snowflake destination turns numeric into FLOAT unless told otherwise (airbytehq/airbyte#83713).
-DECIMALS = {"number_data_type": "NUMBER(38,9)"}
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,14 @@ class _Provisioner:
                     "__USER and __PASSWORD",
                 )
         workspace = self._workspace()
-        destination = self._actor("destination", DESTINATION, workspace, _destination(self._settings))
+        destination = self._actor(
+            "destination", DESTINATION, workspace, destination_document(self._settings.warehouse)
+        )
         for declaration in declarations:
             settings = self._settings.sources[declaration.source]
-            source = self._actor("source", declaration.source, workspace, _source(settings, declaration))
+            source = self._actor(
+                "source", declaration.source, workspace, source_document(settings, declaration)
+            )
             self._connection(declaration, workspace, source, destination)
         return self._done
 
@@ -163,11 +171,11 @@ class _Provisioner:
                 self._verify(kind, name, wanted, created)
             return str(created[f"{kind}Id"]) if created else None
         identity = str(present[f"{kind}Id"])
-        differences = _differences(wanted, present.get("configuration") or {})
-        if self._resend and _secrets_of(wanted):
-            differences = (*differences, "secrets: sent again")
-        if differences:
-            self._note(kind, name, "update", differences)
+        details = differences(wanted, present.get("configuration") or {})
+        if self._resend and has_secrets(wanted):
+            details = (*details, "secrets: sent again")
+        if details:
+            self._note(kind, name, "update", details)
             changed = self._send("PATCH", f"/{kind}s/{identity}", {"name": name, "configuration": wanted})
             if changed:
                 self._verify(kind, name, wanted, changed)
@@ -182,7 +190,7 @@ class _Provisioner:
         source: str | None,
         destination: str | None,
     ) -> None:
-        wanted = _connection(declaration)
+        wanted = connection_document(declaration)
         present = self._named("/connections", declaration.source, workspace)
         if present is not None and (present["sourceId"], present["destinationId"]) != (source, destination):
             raise ConfigurationError(
@@ -195,10 +203,10 @@ class _Provisioner:
             ends = {"sourceId": source, "destinationId": destination}
             present = self._send("POST", "/connections", {**wanted, **ends})
         else:
-            differences = _differences(wanted, present)
-            self._note("connection", declaration.source, "update" if differences else "none", differences)
-            if differences:
-                _keep_undeclared(wanted, present)
+            details = differences(wanted, present)
+            self._note("connection", declaration.source, "update" if details else "none", details)
+            if details:
+                keep_undeclared(wanted, present)
                 changed = self._send("PATCH", f"/connections/{present['connectionId']}", wanted)
                 present = changed or present
         if present is not None:
@@ -209,7 +217,7 @@ class _Provisioner:
     def _verify(self, kind: str, name: str, wanted: Document, answered: Document) -> None:
         """Refuse a server that took a property and dropped it."""
         shown = answered if kind == "connection" else answered.get("configuration") or {}
-        dropped = _differences(wanted, shown)
+        dropped = differences(wanted, shown)
         if dropped:
             raise ConfigurationError(
                 f"The Airbyte server does not honour what was asked of {kind} {name}: {'; '.join(dropped)}",
@@ -249,112 +257,3 @@ class _Provisioner:
         details: tuple[str, ...] = (),
     ) -> None:
         self._done.changes.append(Change(kind, name, action, details))
-
-
-def _source(settings: PostgresSource, declaration: ConnectionDeclaration) -> Document:
-    return {
-        "sourceType": "postgres",
-        "host": settings.host,
-        "port": settings.port,
-        "database": settings.database,
-        "schemas": declaration.schemas,
-        "username": settings.user,
-        "password": settings.password.get_secret_value(),
-        "replication_method": {"method": "Standard"},
-    }
-
-
-def _destination(settings: Settings) -> Document:
-    warehouse = settings.warehouse
-    if isinstance(warehouse, DuckLakeSettings):
-        return {"destinationType": "ducklake", **warehouse.model_dump(mode="json")}
-    credentials = {
-        "auth_type": "Key Pair Authentication",
-        "private_key": warehouse.private_key.get_secret_value(),
-    }
-    if warehouse.private_key_passphrase is not None:
-        credentials["private_key_password"] = warehouse.private_key_passphrase.get_secret_value()
-    return {
-        "destinationType": "snowflake",
-        "host": f"{warehouse.account}.snowflakecomputing.com",
-        "role": warehouse.role,
-        "warehouse": warehouse.warehouse,
-        "database": warehouse.database,
-        "schema": "PUBLIC",
-        "username": warehouse.user,
-        "credentials": credentials,
-        **DECIMALS,
-    }
-
-
-def _connection(declaration: ConnectionDeclaration) -> Document:
-    return {
-        "name": declaration.source,
-        "status": "active",
-        # Prefect decides when a sync runs.
-        "schedule": {"scheduleType": "manual"},
-        "namespaceDefinition": "custom_format",
-        "namespaceFormat": declaration.destination_schema,
-        "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
-        "configurations": {
-            "streams": [
-                {
-                    "name": stream.name,
-                    "namespace": stream.namespace,
-                    "syncMode": stream.sync_mode,
-                    **({"cursorField": [stream.cursor]} if stream.cursor else {}),
-                    **({"primaryKey": [[name] for name in stream.primary_key]} if stream.primary_key else {}),
-                    **(
-                        {"selectedFields": [{"fieldPath": [name]} for name in stream.columns]}
-                        if stream.columns
-                        else {}
-                    ),
-                }
-                for stream in declaration.streams
-            ]
-        },
-    }
-
-
-def _keep_undeclared(wanted: Document, present: Document) -> None:
-    """Let streams that somebody added by hand stay: a PATCH replaces the whole list."""
-    streams = wanted["configurations"]["streams"]
-    declared = {(stream["namespace"], stream["name"]) for stream in streams}
-    streams += [
-        stream
-        for stream in present["configurations"]["streams"]
-        if (stream.get("namespace"), stream["name"]) not in declared
-    ]
-
-
-def _differences(wanted: Any, present: Any, path: str = "") -> tuple[str, ...]:
-    """Return what of `wanted` the server has otherwise; what it has on top of it is its own business."""
-    if isinstance(wanted, dict) and isinstance(present, dict):
-        return tuple(
-            difference
-            for key, value in wanted.items()
-            if key not in _SECRETS and key not in ("sourceType", "destinationType")
-            for difference in _differences(value, present.get(key), f"{path}.{key}" if path else key)
-        )
-    if path.endswith("streams") and isinstance(wanted, list) and isinstance(present, list):
-        return _stream_differences(wanted, present)
-    return () if wanted == present else (f"{path}: {present} → {wanted}",)
-
-
-def _stream_differences(wanted: list[Document], present: list[Document]) -> tuple[str, ...]:
-    def by_name(streams: list[Document]) -> dict[str, Document]:
-        return {f"{s.get('namespace', 'public')}.{s['name']}": s for s in streams}
-
-    ours, theirs = by_name(wanted), by_name(present)
-    found = [f"stream {name}: added" for name in ours if name not in theirs]
-    for name in ours:
-        if name in theirs:
-            found += _differences(ours[name], theirs[name], f"stream {name}")
-    return tuple(found)
-
-
-def _secrets_of(configuration: Document) -> bool:
-    return any(
-        key in _SECRETS or (isinstance(value, dict) and _secrets_of(value))
-        for key, value in configuration.items()
-    )

@@ -56,7 +56,8 @@ def summarise(run: FlowRun, console: Console) -> None:
         for artifact in _artifacts(client, family, "table"):
             rows = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
             if rows:
-                console.print(_table(artifact.description or artifact.key or "", rows))
+                console.print(f"\n[bold]{artifact.description or artifact.key}[/]")
+                console.print(_table(rows))
         if run.state is not None and not run.state.is_completed():
             for line in error_lines(client, family):
                 console.print(line, style="red", markup=False, highlight=False)
@@ -101,8 +102,8 @@ def _artifacts(client: SyncPrefectClient, runs: Iterable[FlowRun], kind: str) ->
     return sorted(found, key=lambda artifact: artifact.created)
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None)
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(header_style="bold", box=None)
     for column, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(str(column), justify="right" if number else "left")

@@ -258,7 +258,7 @@ def _publish(result: IngestResult) -> None:
     }
     create_table_artifact(
         key=f"{key}-files",
-        description=f"Files of {result.dataset} ({result.newly_loaded} newly loaded)",
+        description=f"Files of {result.dataset}, {result.newly_loaded} loaded since the flow began",
         table=[
             {"status": status, "files": files, "rows": result.rows if status == "loaded" else 0}
             for status, files in statuses.items()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 EXTENSIONS = ("ducklake", "postgres_scanner", "tpcds")
 CATALOG = "lake"
-# Commits of other processes in between only cost another try; DuckLake's own 10 are too few for a busy minute.
+# Commits of others in between only cost another try; 10, the default, are too few for a busy minute.
 COMMIT_TRIES = 100
 
 

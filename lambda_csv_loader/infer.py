@@ -122,6 +122,6 @@ def _text(
     head["mode"] = "append"
     if key:
         head["primary_key"] = key
-    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     note = "# append: rows are added. snapshot: a file replaces what is there. upsert: by primary_key.\n"
     return note + text + yaml.safe_dump({"columns": columns}, sort_keys=False, allow_unicode=True)

@@ -171,6 +171,16 @@ class FileStack:
         while self.handle():
             continue
 
+    def lose_events(self) -> None:
+        """Empty both queues, as a restart of the laptop's object store does."""
+        for url in (self.store.queue_url, self.store.dead_letter_queue_url):
+            while found := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+                entries = [
+                    {"Id": str(number), "ReceiptHandle": each["ReceiptHandle"]}
+                    for number, each in enumerate(found)
+                ]
+                self.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+
     def loader(self) -> Loader:
         """Return a loader that shares nothing with the handler's."""
         return Loader.from_settings(self.settings())
@@ -179,6 +189,10 @@ class FileStack:
         if self._connection is None:
             self._connection = connect(self.lake, threads=1)
         return self._connection.execute(statement).fetchall()
+
+    def forget_connection(self) -> None:
+        """Open a new connection for the next query."""
+        self._connection = None
 
     def ledger(self, key: str) -> list[tuple[Any, ...]]:
         """Return (status, reason, rows_loaded) of every version of a key."""

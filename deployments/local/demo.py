@@ -26,7 +26,8 @@ def run(console: Console, *, scale: float, once: bool, fresh: bool) -> int:
     Returns:
         The exit code: 0 when the run completed.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts what runs in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if fresh:
         _throw_away(console)

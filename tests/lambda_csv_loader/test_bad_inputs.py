@@ -429,7 +429,8 @@ def test_47_key_is_decoded_exactly_once(stack: FileStack, name: str) -> None:
     key = stack.put(f"landing/stock/47/{name}", stock(f"{number},1,1\n"))
     stack.handle()
     assert stack.query(
-        f"select key from ops.csv_files inner join raw_files.stock on file_id = _file_id where day_id = {number}"
+        "select key from ops.csv_files inner join raw_files.stock on file_id = _file_id "
+        f"where day_id = {number}"
     ) == [(key,)]
 
 

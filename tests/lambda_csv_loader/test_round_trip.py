@@ -51,7 +51,8 @@ class Dialect:
             delimiter=self.delimiter,
             quotechar=self.quote,
             lineterminator=self.line_end,
-            quoting=csv.QUOTE_ALL if self.everything_quoted else csv.QUOTE_MINIMAL,
+            # Older Pythons leave a lone CR unquoted, which no reader, their own included, reads back.
+            quoting=csv.QUOTE_ALL if self.everything_quoted or _has_lone_cr(table) else csv.QUOTE_MINIMAL,
         )
         writer.writerow(["id", "note", "title", "amount"])
         # A null is the token unquoted; the csv module cannot leave one value out of QUOTE_ALL, so a
@@ -78,6 +79,10 @@ class Dialect:
                 ],
             }
         )
+
+
+def _has_lone_cr(table: list[Row]) -> bool:
+    return any("\r" in cell for row in table for cell in row if isinstance(cell, str))
 
 
 dialects = st.builds(

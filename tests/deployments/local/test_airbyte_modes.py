@@ -400,12 +400,12 @@ def test_a_long_read_tells_how_far_it_is(engine: Engine, cluster: Cluster) -> No
     engine.source.execute(
         """
         create table slow as select i as id, 'x' || i as v from generate_series(1, 1000) i;
-        create function slowly(id int, v text) returns text language plpgsql volatile as
+        create function slowly(id int, v text) returns text language plpgsql stable as
         $$ begin if id = 900 then perform pg_advisory_xact_lock(900); end if; return v; end $$;
         create view slow_view as select id, slowly(id, v) as v from slow;
         """
     )
-    with cluster.connect(engine.address.database) as holder, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, cluster.connect(engine.address.database) as holder:
         holder.execute("select pg_advisory_lock(900)")
         done = pool.submit(engine.sync, "slow_view", "full_refresh_overwrite")
         # The read stands still at row 900 until somebody has been told of the 899 before it.
