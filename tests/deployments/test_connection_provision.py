@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from blocks.airbyte import AirbyteServer
 from blocks.errors import ConfigurationError
-from blocks.settings import AirbyteSettings, ObjectStoreSettings, PostgresSource, Settings, SnowflakeSettings
+from blocks.settings import AirbyteSettings, ObjectStoreSettings, PostgresSource, Settings, load_settings
 from deployments import provision
+from deployments.commands.connections import app
 from deployments.connection import ConnectionDeclaration
 from lambda_csv_loader.ducklake import DuckLakeSettings
+from lambda_csv_loader.settings import SnowflakeSettings
 from tests.airbyte_service import CLIENT_ID, CLIENT_SECRET, StandIn, running
 from tests.conftest import Cluster
 from tests.scripted_server import Answer, scripted
@@ -228,3 +231,45 @@ def test_decimals_on_snowflake_are_set_and_verified(tmp_path: Path, honours: boo
                 provision.apply([], settings, server_block)
         sent = next(body for call, body in server.bodies if call == f"POST {public}/destinations")
     assert b'"number_data_type":"NUMBER(38,9)"' in sent.replace(b": ", b":")
+
+
+def test_floe_connections_plan_prints_what_apply_would_do(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOE_HOME", str(tmp_path))
+    values = {
+        "FLOE_AIRBYTE__SERVER_URL": stand_in.url,
+        "FLOE_AIRBYTE__CLIENT_ID": CLIENT_ID,
+        "FLOE_AIRBYTE__CLIENT_SECRET": CLIENT_SECRET,
+        "FLOE_AIRBYTE__WORKSPACE": "planned",
+        "FLOE_OBJECT_STORE__BUCKET": "b",
+        "FLOE_OBJECT_STORE__QUEUE_URL": "q",
+        "FLOE_OBJECT_STORE__DEAD_LETTER_QUEUE_URL": "d",
+        "FLOE_WAREHOUSE__TYPE": "ducklake",
+        "FLOE_WAREHOUSE__PORT": "1",
+        "FLOE_WAREHOUSE__PASSFILE": str(tmp_path / "passfile"),
+        "FLOE_WAREHOUSE__DATA_PATH": str(tmp_path / "lake"),
+        "FLOE_WAREHOUSE__EXTENSION_DIRECTORY": str(tmp_path),
+    }
+    for source in ("CRM", "ERP", "ACCOUNTING"):
+        for name, value in {"HOST": "h", "DATABASE": "d", "USER": "u", "PASSWORD": SECRET}.items():
+            values[f"FLOE_SOURCES__{source}__{name}"] = value
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    try:
+        result = CliRunner().invoke(app, ["plan"], catch_exceptions=False)
+    finally:
+        load_settings.cache_clear()
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "+ workspace planned",
+        "+ destination floe warehouse",
+        "+ source accounting",
+        "+ connection accounting",
+        "+ source crm",
+        "+ connection crm",
+        "+ source erp",
+        "+ connection erp",
+        "8 to change",
+    ]
