@@ -84,7 +84,7 @@ class Settings(BaseSettings):
 
 def home_folder() -> Path:
     """Return the folder that holds everything a stack writes: `FLOE_HOME`, else `.floe` in the clone."""
-    return Path(os.environ.get("FLOE_HOME", ROOT / ".floe")).resolve()
+    return Path(os.environ.get("FLOE_HOME") or ROOT / ".floe").resolve()
 
 
 @cache
