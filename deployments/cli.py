@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from blocks.errors import FloeError
+from deployments.terminal import console, errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Several PostgreSQL databases and a bucket of CSV files in one tested warehouse.",
 )
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 Scale = Annotated[
     float, typer.Option(min=0.01, max=1, help="size of the sample company (TPC-DS scale factor)")

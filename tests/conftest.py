@@ -27,6 +27,8 @@ FOREIGN = ("FLOE_", "PREFECT_", "AWS_", "SNOWFLAKE_", "METABASE_")
 KEPT = ("FLOE_LIVE_", "AWS_CA_BUNDLE")
 for name in [key for key in os.environ if key.startswith(FOREIGN) and not key.startswith(KEPT)]:
     del os.environ[name]
+# Nor the width of their terminal, which folds tables.
+os.environ.pop("COLUMNS", None)
 
 _numbers = itertools.count(1)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
+
+from deployments.terminal import console
 
 app = typer.Typer(no_args_is_help=True, help="Prefect blocks, saved from the settings.")
-console = Console(highlight=False)
 
 
 @app.command("register")

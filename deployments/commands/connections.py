@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from deployments.terminal import console
 
 if TYPE_CHECKING:
     from blocks.airbyte import AirbyteServer
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from deployments.provision import Change
 
 app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
-console = Console(highlight=False)
 _SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "none": " "}
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+
+from deployments.terminal import console
 
 if TYPE_CHECKING:
     from blocks.dashboard_pages import Query
 
 app = typer.Typer(no_args_is_help=True, help="Dashboards as code: deployments/dashboards/*.yaml.")
-console = Console(highlight=False)
 
 
 @app.command()

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from blocks.errors import FloeError
+from deployments.terminal import console
 
 if TYPE_CHECKING:
     from lambda_csv_loader.load import Loader
     from lambda_csv_loader.settings import LoaderSettings
 
 app = typer.Typer(no_args_is_help=True, help="CSV files: contracts, state, loading again.")
-console = Console(highlight=False)
 
 
 @app.command()
