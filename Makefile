@@ -20,7 +20,7 @@ down: .venv/installed ## Stop what `make up` started
 install: .venv/installed ## Install what the product needs
 
 test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not bench and not live" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench and not live" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/ruff check .

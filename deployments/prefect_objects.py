@@ -56,13 +56,14 @@ def ensure_limits(limits: Mapping[str, int] = LIMITS) -> None:
 def deploy(file: Path = PREFECT_YAML) -> bool:
     """Make the server's deployments those of `file`; return whether anything had to be done.
 
-    `prefect deploy --all` takes a while, so it is left out when this very file was deployed last
-    and all of its deployments are still there.
+    `prefect deploy --all` takes a while, so it is left out when this very file was deployed last, with
+    these very flows (their parameters and docstrings are part of a deployment), and all of its
+    deployments are still there.
 
     Raises:
         ConfigurationError: prefect refused a deployment, or fewer than declared exist afterwards.
     """
-    digest = hashlib.sha256(file.read_bytes() + str(ROOT).encode()).hexdigest()
+    digest = _digest(file)
     if Variable.get(DEPLOYED, default=None) == digest and not missing_deployments(file):
         return False
     ensure_pools(declared_pools(file))
@@ -85,6 +86,12 @@ def deploy(file: Path = PREFECT_YAML) -> bool:
         )
     Variable.set(DEPLOYED, digest, overwrite=True)
     return True
+
+
+def _digest(file: Path) -> str:
+    sources = [file, *sorted((ROOT / "flows").glob("*.py"))]
+    content = b"".join(source.read_bytes() for source in sources) + str(ROOT).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def missing_deployments(file: Path = PREFECT_YAML) -> list[str]:

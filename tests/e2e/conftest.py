@@ -48,6 +48,17 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command that reads its standard input, and leave it running."""
+        return subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def environment(self) -> dict[str, str]:
         """Return the environment of a terminal: nothing of ours but the home and a wide screen."""
         return {**os.environ, "FLOE_HOME": str(self.home.root), "COLUMNS": "160"}

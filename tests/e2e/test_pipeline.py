@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from deployments.local import leftovers
+from deployments.prefect_objects import declared_deployments
 from tests.e2e.conftest import ROOT, Stack
 
 pytestmark = pytest.mark.e2e
@@ -129,10 +130,18 @@ def test_simulated_days_arrive_as_they_happened_and_disturb_no_reader(stack: Sta
     boundary = rows_at_boundary(stack)
     last_sync = max_sync(stack)
     stack.succeed("floe", "simulate", "--days", "3", "--seed", "7")
-    with Reader(stack) as reader:
+    count = "select 'sales', count(*) from marts.fct_sales;"
+    with Reader(stack) as reader, stack.start("floe", "sql") as shell:
+        assert shell.stdin is not None
+        shell.stdin.write(f"begin;\n{count}\n")
+        shell.stdin.flush()
         stack.succeed("floe", "run")
+        printed, _ = shell.communicate(f"{count}\ncommit;\n{count}\n", timeout=60)
     # Every read saw a whole set: the one before the publication, or the one after it.
     assert 1 <= len(set(reader.seen)) <= 2
+    # The open transaction saw one state all the while, and the new one when it had ended.
+    before, meanwhile, after = re.findall(r"sales\s+(\d+)", printed)
+    assert before == meanwhile < after
 
     changed = Counter(source_table for source_table, _ in changed_rows(stack))
     synced = {
@@ -207,7 +216,8 @@ def test_bad_data_in_a_source_fails_the_run_and_readers_keep_the_last_good_state
 
     with stack.source("crm") as crm:
         crm.execute("update customer set c_email_address = %s where c_customer_sk = %s", [email, customer])
-    stack.succeed("floe", "run")
+    for deployment in ("replicate/crm", "transform/marts"):
+        stack.succeed("floe", "run", deployment)
     emails = {
         row[0]
         for row in stack.query(
@@ -216,6 +226,19 @@ def test_bad_data_in_a_source_fails_the_run_and_readers_keep_the_last_good_state
     }
     assert "not an address" not in emails
     assert email in emails
+
+
+def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
+    said = stack.succeed("floe", "status")
+    for service in ("postgres-sources", "airbyte", "event-source", "worker-dbt-host"):
+        assert re.search(rf"{service}\s+running", said), said
+    for deployment in declared_deployments():
+        assert deployment in said
+    for deployment in ("elt/daily", "replicate/crm", "publish/metabase"):
+        assert re.search(rf"{deployment}\s+[\d-]+ [\d:]+\s+Completed\s+\d+", said), said
+    assert "Worker 'dbt-host' submitting flow run" in stack.succeed(
+        "floe", "logs", "worker-dbt-host", "--lines", "500"
+    )
 
 
 def test_down_ends_every_process(stack: Stack) -> None:
