@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 
+from blocks.postgres_catalog import SourceTable, read_tables
 from deployments.local.airbyte.job_spec import PostgresAddress
 from deployments.local.airbyte.problems import Problem, lacking
-from deployments.local.airbyte.source_catalog import SourceTable, read_tables
 from deployments.local.airbyte.targets import target_of
 
 Document = dict[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from deployments.local.airbyte.column_types import SourceColumn
+from blocks.postgres_types import SourceColumn
 from deployments.local.airbyte.source_reader import RANK
 from lambda_csv_loader.ducklake import CATALOG, sql_name
 from lambda_csv_loader.errors import PermanentError

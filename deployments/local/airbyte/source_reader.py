@@ -13,9 +13,9 @@ from pathlib import Path
 
 import duckdb
 
-from deployments.local.airbyte.column_types import SourceColumn, changes_expression
+from blocks.postgres_catalog import SourceTable, read_tables
+from blocks.postgres_types import SourceColumn, changes_expression
 from deployments.local.airbyte.job_spec import PostgresAddress
-from deployments.local.airbyte.source_catalog import SourceTable, read_tables
 from lambda_csv_loader.ducklake import libpq, sql_name, sql_string
 
 ALIAS = "source"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from deployments.local.airbyte.column_types import SourceColumn
+from blocks.postgres_catalog import SourceTable
+from blocks.postgres_types import SourceColumn
 from deployments.local.airbyte.job_spec import JobSpec, StreamProgress, StreamSpec
 from deployments.local.airbyte.raw_table import RawTable, SchemaChanged
-from deployments.local.airbyte.source_catalog import SourceTable
 from deployments.local.airbyte.source_reader import Extent, Selection, SourceReader, meta_columns
 from deployments.local.airbyte.sync_state import StateTable, StreamState
 

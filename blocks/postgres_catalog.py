@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployments.local.airbyte.column_types import SourceColumn
+from blocks.postgres_types import SourceColumn
 from lambda_csv_loader.ducklake import sql_string
 
 _TABLES = """
