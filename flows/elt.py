@@ -9,27 +9,40 @@ from typing import Any, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
 
-from blocks.errors import PermanentError
+from blocks.errors import PermanentError, TransientError
 from flows.ingest_csv import ingest_csv
+from flows.latest_only import skipped_for_newer
+from flows.retries import by_class
 from flows.transform import transform
 
 POLL_SECONDS = 1
+# A crashed run is started again by the server (deployments/automations.yaml), this often in all.
+MOST_STARTS = 3
 
 
 class RunFailed(PermanentError):
     """A flow run that `elt` started on another host did not complete."""
 
 
+class RunCrashed(TransientError):
+    """The process of a flow run on another host was killed, or its worker or host went down."""
+
+
+class CrashedTooOften(PermanentError):
+    """The run was started again after each crash, and crashed each time."""
+
+
 def _run_name() -> str:
     return f"elt of {flow_run.get_scheduled_start_time():%Y-%m-%d %H:%M}"
 
 
-@flow(name="elt", flow_run_name=_run_name)
-def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> None:
+# Results are kept, so that a run which is started again goes on where it stood.
+@flow(name="elt", flow_run_name=_run_name, persist_result=True)
+def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> State | None:
     """Bring every source and file into the warehouse, build and test the marts, publish them.
 
     Replications run side by side on their own work pool; files and dbt run here, since their host
@@ -43,7 +56,17 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Non
 
     Raises:
         RunFailed: a run on another host did not complete.
+        RunCrashed: a run on another host crashed each time it was tried.
+        CrashedTooOften: this run crashed each time it was started.
     """
+    if flow_run.get_run_count() > MOST_STARTS:
+        raise CrashedTooOften(
+            f"This run was started {MOST_STARTS} times and did not come to its end",
+            state="completed steps stay; readers keep the last good marts",
+            next_command="floe logs worker-dbt-host, then floe run",
+        )
+    if (skipped := skipped_for_newer()) is not None:
+        return skipped
     clock = _Clock()
     replications = [run_elsewhere.submit(f"replicate/{source}", {"source": source}) for source in sources]
     for dataset in datasets:
@@ -53,9 +76,10 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Non
     if dashboards:
         clock.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
     create_table_artifact(key="elt-timing", description="How the time divides", table=clock.rows)
+    return None
 
 
-@task(name="run elsewhere", task_run_name="{deployment}")
+@task(name="run elsewhere", task_run_name="{deployment}", **by_class())
 def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
     """Start a deployment on its own work pool and wait for its end.
 
@@ -68,6 +92,7 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
 
     Raises:
         RunFailed: the run did not complete; its message is in ours.
+        RunCrashed: its process died; another try starts a new run, which attaches to what still runs.
     """
     run = cast(
         FlowRun,
@@ -77,7 +102,8 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
     )
     if run.state is None or not run.state.is_completed():
         ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
-        raise RunFailed(
+        kind = RunCrashed if run.state and run.state.is_crashed() else RunFailed
+        raise kind(
             f"{deployment} ended {ended}",
             state="the steps after it were not started",
             next_command=f"prefect flow-run logs {run.id}",

@@ -50,6 +50,7 @@ def _declare(say: local_stack.Say) -> None:
     """Make Airbyte's connections, the blocks and the deployments what the files declare."""
     from blocks.register import blocks_of, register
     from deployments import prefect_objects, provision
+    from deployments.automations import apply_automations, declared_automations
     from deployments.connection import load_declarations
 
     settings, declarations = load_settings(), load_declarations()
@@ -64,6 +65,8 @@ def _declare(say: local_stack.Say) -> None:
     ]
     say(f"Blocks: {'saved ' + ', '.join(saved) if saved else 'as declared'}")
     say(f"Deployments: {'deployed' if prefect_objects.deploy() else 'as declared'}")
+    automations = apply_automations(declared_automations())
+    say(f"Automations: {', '.join(automations) or 'as declared'}")
 
 
 def _let_prefect_cli_find(stack: Stack) -> None:

@@ -159,6 +159,8 @@ def prefect_environment(home: Home, ports: Mapping[str, int]) -> dict[str, str]:
         # A laptop has one user and short runs: look for work often, start it when it is due.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        # Each flow run tells that it lives; deployments/automations.yaml says what follows from silence.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # Where prefect.yaml's pull step finds the code.
         "FLOE_ROOT": str(ROOT),
     }

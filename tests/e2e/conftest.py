@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from blocks.settings import Settings
 from deployments.local import leftovers
@@ -80,6 +81,10 @@ class Stack:
             return connection.execute(statement).fetchall()
         finally:
             connection.close()
+
+    def prefect(self) -> SyncPrefectClient:
+        """Return a client of the stack's Prefect server, to be used in a `with` statement."""
+        return SyncPrefectClient(self.prefect_api())
 
     def prefect_api(self) -> str:
         """Return the URL of the stack's Prefect API."""

@@ -1,0 +1,63 @@
+"""After an outage only the latest of the scheduled runs that piled up does the work.
+
+Every run of `elt` takes whatever is new since the last one, so of five daily runs that waited for a
+worker, four would find nothing to do and hold their sources for an hour each.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+
+# Prefect's scheduler puts it on each run that a schedule made (server/models/deployments.py).
+AUTO_SCHEDULED = "auto-scheduled"
+SKIPPED = "Skipped"
+
+
+def skipped_for_newer() -> State | None:
+    """Return the state to end with when a newer scheduled run of the same deployment is due already.
+
+    Runs that a person or an automation started are never skipped.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    newer = _newest_due(run) if run and run.deployment_id and AUTO_SCHEDULED in run.tags else None
+    if newer is None:
+        return None
+    return State(
+        type=StateType.CANCELLED,
+        name=SKIPPED,
+        message=f"{newer.name}, scheduled for {newer.expected_start_time:%Y-%m-%d %H:%M} UTC, is due too and"
+        " does the work of this run",
+    )
+
+
+def _newest_due(run: FlowRun) -> FlowRun | None:
+    with get_client(sync_client=True) as client:
+        due = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
+                tags=FlowRunFilterTags(all_=[AUTO_SCHEDULED]),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+                ),
+                expected_start_time=FlowRunFilterExpectedStartTime(
+                    after_=run.expected_start_time, before_=datetime.now(UTC)
+                ),
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=2,
+        )
+    return next((other for other in due if other.id != run.id), None)
