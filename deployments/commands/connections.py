@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.terminal import console
+from deployments.terminal import console, errors
 
 if TYPE_CHECKING:
     from blocks.airbyte import AirbyteServer
@@ -44,6 +45,40 @@ def apply(
     saved = register({**provision.connection_blocks(declarations, settings, done.connection_ids)})
     for registration in saved:
         console.print(f"block {registration.name}: {registration.change}")
+
+
+@app.command()
+def discover(
+    url: Annotated[
+        str,
+        typer.Argument(help="postgresql://user@host/database; its password best in PGPASSWORD, ~/.pgpass"),
+    ],
+    name: Annotated[str | None, typer.Option(help="of the connection; else made from the database's")] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option(help="look only here; may be given several times")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="the file; else deployments/connections/<name>.yaml")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
+) -> None:
+    """Write a connection file for any PostgreSQL database, from its catalog; no row is read."""
+    from deployments import discover as discovering
+    from deployments.connection import FOLDER
+    from deployments.discovery.address import Address
+    from deployments.discovery.table import discovery_table
+
+    address = Address.parse(url)
+    if address.has_password:
+        errors.print("The URL holds a password, and your shell remembers it: better PGPASSWORD or ~/.pgpass")
+    found = discovering.discover(address, name=name, schemas=schema)
+    file = output or FOLDER / f"{found.source}.yaml"
+    discovering.write(found, file, force=force)
+    console.print(discovery_table(found.proposal))
+    streams, left_out = len(found.proposal.streams), len(found.proposal.left_out)
+    console.print(f"Wrote {file}: {streams} streams, {left_out} left out", markup=False)
+    variables = f"FLOE_SOURCES__{found.source.upper()}__HOST, __PORT, __DATABASE, __USER, __PASSWORD"
+    console.print(f"Next: read it, set {variables}, then floe connections plan", markup=False)
 
 
 def _inputs() -> tuple[list[ConnectionDeclaration], Settings, AirbyteServer]:
