@@ -108,8 +108,9 @@ def reading(address: Address) -> Iterator[psycopg.Connection]:
             next_command="try again, or look at fewer schemas with --schema",
         ) from None
     except psycopg.Error as error:
+        said = error.diag.message_primary or type(error).__name__
         raise FloeError(
-            f"The catalog of {address.shown} cannot be read: {error.diag.message_primary or type(error).__name__}",
+            f"The catalog of {address.shown} cannot be read: {said}",
             state="nothing was written",
             next_command=f"psql {address.shown}",
         ) from None

@@ -33,7 +33,9 @@ partitions as (
 ),
 counts as (
     select r.root, count(*) as relations, max(c.reltuples) as analysed,
-        sum(case when c.reltuples > 0 then c.reltuples else pg_stat_get_live_tuples(c.oid) end)::bigint as rows,
+        sum(
+            case when c.reltuples > 0 then c.reltuples else pg_stat_get_live_tuples(c.oid) end
+        )::bigint as rows,
         sum(pg_stat_get_tuples_inserted(c.oid)) as inserted,
         sum(pg_stat_get_tuples_updated(c.oid)) as updated
     from (

@@ -11,8 +11,8 @@ import re
 
 _CHANGED = (
     "upd|updt|update|updated|modif|modify|modified|modification|change|changed|chg|touched|lastmod|mtime"
-    "|systemmodstamp"
-    "|aktualisiert|aktualisierung|ge(?:ae|ä)ndert|(?:ae|ä)nderung|modifi[eé]e?|maj|mis(?:e)?(?:a|à)jour"
+    "|modstamp"
+    "|aktualisiert|aktualisierung|ge(?:ae|ä)ndert|(?:ae|ä)nderungs?|modifi[eé]e?|maj|mis(?:e)?(?:a|à)jour"
     "|actualizad[oa]|actualizaci[oó]n|modificad[oa]|modificaci[oó]n|atualizad[oa]|alterad[oa]|altera[cç][aã]o"
     "|aggiornat[oa]|modificat[oa]|gewijzigd|bijgewerkt"
 )
@@ -21,7 +21,7 @@ _CREATED = (
     "|erstellt|erstellung|angelegt|erfasst|cr[eé]{1,2}e?|cread[oa]|criad[oa]|creat[oa]|aangemaakt"
 )
 _TIME = (
-    "at|on|date|time|ts|tstamp|timestamp|stamp|dt|dttm|datetime|utc|gmt|tz|when|last|row|record|rec|sys|db"
+    "at|on|date|time|ts|tstamp|timestamp|stamp|dt|dttm|datetime|utc|gmt|tz|when|last|row|record|rec|sys|system|db"
     "|am|um|datum|zeit|zeitpunkt|le|el|fecha|hora|data|dth|em|il|ms|epoch|unix"
 )
 _IS_CHANGED = re.compile(rf"(?:{_TIME})*(?:{_CHANGED})(?:{_TIME}|{_CHANGED})*")
@@ -37,7 +37,7 @@ def is_change_time(column: str, table: str) -> bool:
     if column.lower() in _KNOWN:
         return True
     own = words(table)
-    said = [word for word in words(column) if not _is_filler(word, own)]
+    said = [word for place, word in enumerate(words(column)) if not _is_filler(word, place, own)]
     return any(_IS_CHANGED.fullmatch(word) for word in said) and all(
         _IS_CHANGED.fullmatch(word) or _IS_TIME.fullmatch(word) for word in said
     )
@@ -59,8 +59,8 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in re.split(r"[\W_]+", spaced) if word]
 
 
-def _is_filler(word: str, table: list[str]) -> bool:
+def _is_filler(word: str, place: int, table: list[str]) -> bool:
     """Whether a word only says whose column it is: a short prefix, or the table's name in the singular."""
-    return (len(word) <= 2 and not _IS_TIME.fullmatch(word)) or any(
+    return (place == 0 and len(word) <= 2) or any(
         own.startswith(word) or word.startswith(own) for own in table if min(len(own), len(word)) > 2
     )

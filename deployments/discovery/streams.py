@@ -23,7 +23,7 @@ _WITHOUT_KEY = (
     "better give it a key"
 )
 _SHOWN_CANDIDATES = 3
-_RESERVED_TABLES = ("__floe_", "_airbyte_")
+_RESERVED_TABLES = "__floe_"
 _RESERVED_COLUMNS = "_airbyte_"
 
 
@@ -129,7 +129,7 @@ def _left_out(found: FoundTable, user: str) -> LeftOut | None:
     if found.table is None:
         return replace(out, reason="it has no column")
     if folded(found.name).startswith(_RESERVED_TABLES):
-        return replace(out, reason="its name is one that Floe or Airbyte gives to tables of its own")
+        return replace(out, reason="its name is one that Floe gives to tables of its own")
     reasons = {
         "v": "a view: no key, no change time; better replicate the tables that it reads",
         "m": "a materialized view: no key, no change time; better replicate the tables that it reads",
@@ -163,9 +163,8 @@ def _stream(found: FoundTable) -> Stream | LeftOut:
     offered = candidates(found)
     chosen = _chosen(found, offered) if key else None
     needed = tuple(dict.fromkeys([*key, *([chosen.column.name] if chosen else [])]))
-    if len({folded(name) for name in needed}) < len(needed):
-        alike = "columns of its key differ in upper and lower case only, which warehouses do not tell apart"
-        return LeftOut(found.schema, found.name, alike, is_warning=True)
+    if unfit := _unfit(needed):
+        return LeftOut(found.schema, found.name, unfit, is_warning=True)
     columns, dropped = _columns(found, needed)
     warnings = [*_table_warnings(found), *dropped]
     notes = [*_origin(found), *key_notes]
@@ -189,6 +188,15 @@ def _stream(found: FoundTable) -> Stream | LeftOut:
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _unfit(needed: tuple[str, ...]) -> str | None:
+    """Return why a table cannot be had with these columns, which every sync needs."""
+    if len({folded(name) for name in needed}) < len(needed):
+        return "columns of its key differ in upper and lower case only, which warehouses do not tell apart"
+    if any(folded(name).startswith(_RESERVED_COLUMNS) for name in needed):
+        return "its key or cursor is named like a column of Airbyte's own"
+    return None
 
 
 def _key(found: FoundTable) -> tuple[tuple[str, ...], list[str]]:
