@@ -22,7 +22,7 @@ _CREATED = (
 )
 _TIME = (
     "at|on|date|time|ts|tstamp|timestamp|stamp|dt|dttm|datetime|utc|gmt|tz|when|last|row|record|rec|sys|system|db"
-    "|am|um|datum|zeit|zeitpunkt|le|el|fecha|hora|data|dth|em|il|ms|epoch|unix"
+    "|am|um|datum|zeit|zeitpunkt|le|el|fecha|hora|data|dth|em|il|de|du|da|do|di|del|der|ms|epoch|unix"
 )
 _IS_CHANGED = re.compile(rf"(?:{_TIME})*(?:{_CHANGED})(?:{_TIME}|{_CHANGED})*")
 _IS_CREATED = re.compile(rf"(?:{_TIME})*(?:{_CREATED})(?:{_TIME})*")
