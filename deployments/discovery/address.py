@@ -61,7 +61,8 @@ class Address:
         if "@" in database and "%40" not in url:
             raise _bad_url("the database's name holds an @")
         user = f"{parts['user']}@" if parts.get("user") else ""
-        shown = f"postgresql://{user}{host}{f':{port}' if port else ''}/{database}"
+        shown_host = f"[{host}]" if ":" in host else host
+        shown = f"postgresql://{user}{shown_host}{f':{port}' if port else ''}/{database}"
         defaults: dict[str, str | int] = {
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "floe discover",

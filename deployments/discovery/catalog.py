@@ -7,6 +7,7 @@ Nothing here takes a lock on a table or reads a row, so a table that is being re
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +151,11 @@ class Trigger:
     on_insert: bool
     is_limited: bool
     is_conditional: bool = False
+
+    @property
+    def code(self) -> str:
+        """The function's text without its comments."""
+        return re.sub(r"--[^\n]*|/\*.*?\*/", " ", self.source, flags=re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -59,15 +59,14 @@ def _sets(trigger: Trigger, column: str) -> bool:
     """Whether the function assigns the column, or is told or names it as a text (moddatetime, hstore)."""
     if column in trigger.arguments:
         return True
-    source = re.sub(r"--[^\n]*|/\*.*?\*/", " ", trigger.source, flags=re.DOTALL)
     name = re.escape(column)
     # Unquoted, PostgreSQL folds to lower case; only a column of that form can be meant.
     spelled = rf'"{name}"' + (rf"|(?i:{name})\b" if column == column.lower() else "")
-    for value in re.findall(rf"(?i:new)\s*\.\s*(?:{spelled})\s*:?=([^;]*)", source):
+    for value in re.findall(rf"(?i:new)\s*\.\s*(?:{spelled})\s*:?=([^;]*)", trigger.code):
         # Giving it back its old value is how a column is kept from changing.
         if not re.fullmatch(rf"\s*(?i:old)\s*\.\s*(?:{spelled})\s*", value):
             return True
-    return bool(re.search(rf"(?i:into)\s+(?i:new)\s*\.\s*(?:{spelled})|'{name}'", source))
+    return bool(re.search(rf"(?i:into)\s+(?i:new)\s*\.\s*(?:{spelled})|'{name}'", trigger.code))
 
 
 def _candidate(found: FoundTable, column: SourceColumn, position: int) -> Candidate | None:
@@ -116,9 +115,9 @@ def _no_change_time(column: SourceColumn, trigger: Trigger | None) -> str | None
         return "a time of creation, later changes of the row would not be seen"
     if trigger is None:
         return None if is_number else "neither a trigger nor the name says that it changes with the row"
-    if trigger.is_limited or trigger.is_conditional or _BRANCHES.search(trigger.source):
+    if trigger.is_limited or trigger.is_conditional or _BRANCHES.search(trigger.code):
         return f"trigger {trigger.name} does not set it with every update"
-    if is_number and not _DRAWN.search(trigger.source):
+    if is_number and not _DRAWN.search(trigger.code):
         return f"trigger {trigger.name} counts per row"
     return None
 

@@ -28,6 +28,8 @@ _IS_CHANGED = re.compile(rf"(?:{_TIME})*(?:{_CHANGED})(?:{_TIME}|{_CHANGED})*")
 _IS_CREATED = re.compile(rf"(?:{_TIME})*(?:{_CREATED})(?:{_TIME})*")
 _IS_TIME = re.compile(rf"(?:{_TIME})+|\d+")
 _ENDS_IN_TIME = re.compile(rf".*(?:{_TIME})")
+# Columns of one table often share a prefix of a letter or two, as in TPC-DS.
+_PREFIX = 2
 # Names of Odoo and WordPress that the rule would not know.
 _KNOWN = ("write_date", "post_modified_gmt")
 
@@ -36,11 +38,13 @@ def is_change_time(column: str, table: str) -> bool:
     """Tell whether a column's name says that it is the time of the row's last change."""
     if column.lower() in _KNOWN:
         return True
-    own = words(table)
-    said = [word for place, word in enumerate(words(column)) if not _is_filler(word, place, own)]
-    return any(_IS_CHANGED.fullmatch(word) for word in said) and all(
-        _IS_CHANGED.fullmatch(word) or _IS_TIME.fullmatch(word) for word in said
-    )
+    said = words(column)
+    if not any(_IS_CHANGED.fullmatch(word) for word in said):
+        return False
+    rest = [word for word in said if not (_IS_CHANGED.fullmatch(word) or _IS_TIME.fullmatch(word))]
+    if rest and rest[0] == said[0] and len(rest[0]) <= _PREFIX:
+        rest.pop(0)
+    return not rest or _names_the_table(rest, words(table))
 
 
 def says_time(column: str) -> bool:
@@ -59,8 +63,10 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in re.split(r"[\W_]+", spaced) if word]
 
 
-def _is_filler(word: str, place: int, table: list[str]) -> bool:
-    """Whether a word only says whose column it is: a short prefix, or the table's name in the singular."""
-    return (place == 0 and len(word) <= 2) or any(
-        own.startswith(word) or word.startswith(own) for own in table if min(len(own), len(word)) > 2
-    )
+def _names_the_table(said: list[str], table: list[str]) -> bool:
+    """Whether words stand for the rows of a table: `post` for wp_posts, but not `price` for price_list."""
+
+    def alike(one: str, other: str) -> bool:
+        return min(len(one), len(other)) > _PREFIX and (one.startswith(other) or other.startswith(one))
+
+    return all(any(alike(word, own) for own in table) for word in said) and alike(said[-1], table[-1])

@@ -37,6 +37,9 @@ def test_the_rows_of_every_discovered_stream_arrive(
         source.execute((Path(__file__).with_name("nasty_database.sql")).read_bytes())
     write(discover(address(cluster, database), name="nasty"), tmp_path / "nasty.yaml")
     (declaration,) = load_declarations(tmp_path)
+    # Of those that stay empty, one is enough: each stream takes its time.
+    declared = [one for one in declaration.streams if one.name not in STAY_EMPTY]
+    declaration = declaration.model_copy(update={"streams": declared})
     with running(tmp_path / "airbyte") as stand_in, cluster.connect(database) as source:
         settings = Settings(
             airbyte=AirbyteSettings(
@@ -76,6 +79,12 @@ def test_the_rows_of_every_discovered_stream_arrive(
                         source, None, table, stream
                     ), stream
 
+
+STAY_EMPTY = (
+    *("by_argument", "computed", "counted", "disabled_trigger", "epochs", "kept", "local_time", "not_quite"),
+    *("only_created", "other_times", "replica", "salaries", "secret", "tenants", "ticket", "versioned"),
+    "A_NAME_OF_EXACTLY_SIXTY_THREE_BYTES_THAT_IS_AS_LONG_AS_ONE_CAN_",
+)
 
 # One change that each kind of stream must see: through the cursor, or because all is read.
 CHANGES = """

@@ -75,6 +75,22 @@ def test_a_name_that_says_something_else_is_not_believed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("column_name", "table_name", "is_one"),
+    [
+        ("post_modified", "wp_posts", True),
+        ("customer_updated_at", "customer", True),
+        ("customer_address_updated_at", "customer_addresses", True),
+        ("updated_at", "update", True),
+        ("customer_updated_at", "customer_addresses", False),
+        ("price_updated_at", "price_list", False),
+        ("customer_updated_at", "42", False),
+    ],
+)
+def test_the_tables_own_name_may_stand_in_it(column_name: str, table_name: str, is_one: bool) -> None:
+    assert is_change_time(column_name, table_name) is is_one
+
+
+@pytest.mark.parametrize(
     ("source", "sets"),
     [
         ("begin new.updated_at := now(); return new; end", True),
