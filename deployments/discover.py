@@ -63,9 +63,7 @@ def discover(address: Address, *, name: str | None = None, schemas: list[str] | 
             next_command="the same command with another --schema, or as a user who may read its tables",
         )
     source = name or source_name(database)
-    discovery = Discovery(source, proposal, declaration_text(proposal, source, database))
-    _verify(discovery)
-    return discovery
+    return Discovery(source, proposal, declaration_text(proposal, source, database))
 
 
 def source_name(database: str) -> str:
@@ -82,7 +80,9 @@ def write(discovery: Discovery, file: Path, *, force: bool = False) -> None:
 
     Raises:
         ConfigurationError: there is such a file, and `force` is not given.
+        FloeError: the text does not say what was proposed.
     """
+    _verify(discovery)
     if file.exists() and not force:
         raise ConfigurationError(
             f"{file} is there already",
@@ -96,7 +96,7 @@ def write(discovery: Discovery, file: Path, *, force: bool = False) -> None:
 
 
 def _verify(discovery: Discovery) -> None:
-    """Refuse to hand out a file that `floe connections plan` would refuse, or read otherwise."""
+    """Refuse a text that `floe connections plan` would refuse, or understand otherwise."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{discovery.source}.yaml"
         file.write_text(discovery.text, encoding="utf-8")
@@ -110,4 +110,8 @@ def _verify(discovery: Discovery) -> None:
             ) from None
     proposed = [(s.namespace, s.name, s.cursor, list(s.primary_key)) for s in discovery.proposal.streams]
     if proposed != [(s.namespace, s.name, s.cursor, s.primary_key) for s in declared]:
-        raise FloeError("The file that was made says other names than the database, which is a fault of Floe")
+        raise FloeError(
+            "The file that was made says other names than the database, which is a fault of Floe",
+            state="nothing was written",
+            next_command="write the file by hand, as deployments/connections/crm.yaml shows",
+        )

@@ -112,7 +112,8 @@ def _left_out(left_out: list[LeftOut]) -> Iterator[str]:
         yield "  # Left out. Taking the # away declares what stands as a stream here (its schema goes above)."
         yield ""
     for left in left_out:
-        yield from _comment(f"{left.namespace}.{left.name}: {left.reason}", indent="  ")
+        remedy = f"; {left.remedy}" if left.remedy else ""
+        yield from _comment(f"{left.namespace}.{left.name}: {left.reason}{remedy}", indent="  ")
         for line in _fields(left.stream) if left.stream else ():
             yield f"  # {line.removeprefix('  ')}"
         yield ""

@@ -62,6 +62,7 @@ class LeftOut:
         namespace: the table's schema.
         name: the table's name.
         reason: why.
+        remedy: what would change that.
         stream: what could be declared nevertheless.
         is_warning: whether somebody may miss it.
     """
@@ -69,6 +70,7 @@ class LeftOut:
     namespace: str
     name: str
     reason: str
+    remedy: str = ""
     stream: Stream | None = None
     is_warning: bool = False
 
@@ -124,8 +126,8 @@ def folded(name: str) -> str:
 def _left_out(found: FoundTable, user: str) -> LeftOut | None:
     out = LeftOut(found.schema, found.name, "")
     if not found.readable:
-        refused = f"{user} may not read it: {grant(user, found.schema, found.name)}"
-        return replace(out, reason=refused, is_warning=True)
+        remedy = grant(user, found.schema, found.name)
+        return replace(out, reason=f"{user} may not read it", remedy=remedy, is_warning=True)
     if found.table is None:
         return replace(out, reason="it has no column")
     if folded(found.name).startswith(_RESERVED_TABLES):
@@ -274,7 +276,11 @@ def _without_cursor(found: FoundTable) -> str:
     text = "no usable cursor: every sync reads it as a whole"
     if (found.rows or 0) < LARGE_ROWS:
         return text
-    return f"{text}, about {found.rows:,} rows; {_ADVICE}"
+    key = [found.table.column(name) for name in found.table.primary_key] if found.table else []
+    growing = ""
+    if len(key) == 1 and key[0] and key[0].type_name.startswith("int"):
+        growing = f"; or, if rows are only added and {key[0].name} grows, take that as the cursor"
+    return f"{text}, about {found.rows:,} rows; {_ADVICE}{growing}"
 
 
 def _index_warning(found: FoundTable, chosen: Candidate) -> list[str]:
@@ -287,7 +293,7 @@ def _collision(stream: Stream, other: Stream) -> LeftOut:
     return LeftOut(
         stream.namespace,
         stream.name,
-        f"warehouses do not tell it apart from {other.namespace}.{other.name}; "
+        f"warehouses do not tell it apart from {other.namespace}.{other.name}",
         "declare it in a file of its own, with another destination_schema",
         is_warning=True,
     )

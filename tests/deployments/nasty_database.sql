@@ -21,6 +21,8 @@ create table "Order" (
     "Id" int primary key, "Select" text, "UpdatedAt" timestamptz not null default now(), "on" boolean
 );
 insert into "Order" values (1, 'x', now(), true);
+create index on "Order" ("UpdatedAt") where "on";
+create index on "Order" ("Id", "UpdatedAt");
 create table "null" ("yes" uuid primary key default gen_random_uuid(), "true" jsonb, "1" text);
 insert into "null" ("1") values ('one');
 create table "it's: a ""table"" [ü] #1 – 日本" ("the key: %s" int primary key, "naïve ""col""" text);

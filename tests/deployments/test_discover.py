@@ -163,7 +163,7 @@ def test_columns_that_a_warehouse_cannot_hold_are_not_selected(nasty: Nasty) -> 
         (f"public.{LONG}", f"warehouses do not tell it apart from public.{LONG.upper()}"),
         ("hr.order_line", "warehouses do not tell it apart from HR.order_line"),
         ("Sales Data.item", "warehouses do not tell it apart from Sales Data.Item"),
-        ("public.salaries", 'lodger may not read it: grant usage on schema "public" to "lodger"; grant'),
+        ("public.salaries", "lodger may not read it"),
         ("closed.secret", "lodger may not read it"),
     ],
 )
@@ -176,8 +176,9 @@ def test_what_is_left_out_is_listed_with_the_reason(nasty: Nasty, table: str, re
 
 def test_the_statements_that_it_names_let_the_user_read_the_table(cluster: Cluster, nasty: Nasty) -> None:
     left = next(one for one in nasty.discovery.proposal.left_out if one.name == "secret")
+    assert f"closed.secret: lodger may not read it; {left.remedy}" in flat(nasty.discovery.text)
     with cluster.connect(nasty.name) as database:
-        database.execute(left.reason.partition(": ")[2].encode())
+        database.execute(left.remedy.encode())
         again = discover(nasty.address, schemas=["closed"])
         database.execute("revoke all on closed.secret from lodger")
     assert [stream.name for stream in again.proposal.streams] == ["secret"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from blocks.errors import ConfigurationError, FloeError, ServiceUnavailable
 from deployments.commands.connections import app
 from deployments.connection import load_declaration
-from deployments.discover import discover
+from deployments.discover import discover, write
 from deployments.discovery.address import Address, reading
 from deployments.discovery.catalog import find_tables
 from tests.conftest import Cluster, free_port
@@ -90,7 +91,9 @@ def test_a_password_in_the_url_works_and_is_shown_nowhere(
     assert result.exit_code == 0
     assert "The URL holds a password, and your shell remembers it" in result.stderr
     assert SECRET not in result.output + result.stderr + file.read_text()
-    assert SECRET not in repr(Address.parse(url(cluster, shop)))
+    address = Address.parse(url(cluster, shop))
+    assert SECRET not in repr(address)
+    assert address.without_secrets(f"libpq: {SECRET}!") == "libpq: ***!"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,16 @@ def test_nothing_can_be_written_and_nothing_runs_for_long(cluster: Cluster, shop
         connection.execute("create table public.left_behind (id int)")
     with pytest.raises(ServiceUnavailable, match="within 60 s"), reading(address):
         raise psycopg.errors.QueryCanceled
+
+
+@pytest.mark.parametrize("change", [("orders", "order"), ("source: shop", "source: 1")])
+def test_a_text_that_says_something_else_is_not_written(
+    cluster: Cluster, shop: str, tmp_path: Path, change: tuple[str, str]
+) -> None:
+    found = discover(Address.parse(url(cluster, shop)), name="shop")
+    with pytest.raises(FloeError, match=r"The file that was made .* is a fault of Floe"):
+        write(replace(found, text=found.text.replace(*change)), tmp_path / "shop.yaml")
+    assert not list(tmp_path.iterdir())
 
 
 class Counting:

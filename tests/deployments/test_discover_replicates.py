@@ -37,8 +37,8 @@ def test_the_rows_of_every_discovered_stream_arrive(
         source.execute((Path(__file__).with_name("nasty_database.sql")).read_bytes())
     write(discover(address(cluster, database), name="nasty"), tmp_path / "nasty.yaml")
     (declaration,) = load_declarations(tmp_path)
-    # Of those that stay empty, one is enough: each stream takes its time.
-    declared = [one for one in declaration.streams if one.name not in STAY_EMPTY]
+    # Each stream takes its time, and these show nothing that others do not.
+    declared = [one for one in declaration.streams if one.name not in ALIKE]
     declaration = declaration.model_copy(update={"streams": declared})
     with running(tmp_path / "airbyte") as stand_in, cluster.connect(database) as source:
         settings = Settings(
@@ -80,9 +80,20 @@ def test_the_rows_of_every_discovered_stream_arrive(
                     ), stream
 
 
-STAY_EMPTY = (
-    *("by_argument", "computed", "counted", "disabled_trigger", "epochs", "kept", "local_time", "not_quite"),
-    *("only_created", "other_times", "replica", "salaries", "secret", "tenants", "ticket", "versioned"),
+ALIKE = (
+    *(
+        "by_argument",
+        "computed",
+        "counted",
+        "daily",
+        "disabled_trigger",
+        "dog",
+        "epochs",
+        "kept",
+        "late_filled",
+    ),
+    *("local_time", "no_cursor_types", "not_quite", "only_created", "other_times", "replica", "salaries"),
+    *("secret", "tenants", "ticket", "unique_only", "versioned"),
     "A_NAME_OF_EXACTLY_SIXTY_THREE_BYTES_THAT_IS_AS_LONG_AS_ONE_CAN_",
 )
 
@@ -96,7 +107,6 @@ update by_trigger set note = 'b';
 insert into measured values ('2024-06-06', 9, now());
 insert into growing (what) values ('new');
 delete from no_key where ctid = '(0,1)';
-insert into hr.order_line values (2);
 insert into "HR".order_line values (3);
 """
 
