@@ -14,7 +14,7 @@ from deployments.discovery.catalog import find_tables
 from deployments.discovery.declaration_text import declaration_text, printable
 from deployments.discovery.streams import Proposal, propose
 
-_SOURCE = re.compile(r"[a-z][a-z0-9_]*")
+_SOURCE = re.compile(r"[a-z][a-z0-9]*")
 _SHOWN_REASONS = 3
 
 
@@ -46,7 +46,7 @@ def discover(address: Address, *, name: str | None = None, schemas: list[str] | 
     """
     if name is not None and not _SOURCE.fullmatch(name):
         raise ConfigurationError(
-            f"{printable(name)!r} is no name for a connection: it takes a-z, 0-9 and _, a letter first",
+            f"{printable(name)!r} is no name for a connection: it takes a-z and 0-9, a letter first",
             state="nothing was written",
             next_command=f"the same command with --name {source_name(name)}",
         )
@@ -69,10 +69,11 @@ def discover(address: Address, *, name: str | None = None, schemas: list[str] | 
 def source_name(database: str) -> str:
     """Return the name of a connection made from the name of a database.
 
-    Without double underscores, which part the names of settings (`FLOE_SOURCES__<SOURCE>__HOST`).
+    Letters and digits only: two underscores part the names of settings (`FLOE_SOURCES__<SOURCE>__HOST`),
+    and Prefect allows none in the name of a block.
     """
-    name = re.sub(r"[^a-z0-9]+", "_", database.lower()).strip("_")
-    return name if _SOURCE.fullmatch(name) else f"db_{name}".rstrip("_")
+    name = re.sub(r"[^a-z0-9]+", "", database.lower())
+    return name if _SOURCE.fullmatch(name) else f"db{name}"
 
 
 def write(discovery: Discovery, file: Path, *, force: bool = False) -> None:

@@ -175,9 +175,9 @@ def test_a_database_without_tables_is_refused(cluster: Cluster) -> None:
 
 
 def test_a_name_that_no_setting_can_have_is_refused(cluster: Cluster, shop: str) -> None:
-    refusal = run(url(cluster, shop), "--name", "My Shop").exception
+    refusal = run(url(cluster, shop), "--name", "my_shop").exception
     assert "is no name for a connection" in str(refusal)
-    assert str(refusal).endswith("--name my_shop")
+    assert str(refusal).endswith("--name myshop")
 
 
 def test_nothing_can_be_written_and_nothing_runs_for_long(cluster: Cluster, shop: str) -> None:

@@ -194,7 +194,7 @@ def test_a_key_named_like_airbytes_columns_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("database", "source"),
-    [("crm", "crm"), ("My Shop-DB", "my_shop_db"), ("a__b", "a_b"), ("2024", "db_2024"), ("日本", "db")],
+    [("crm", "crm"), ("My Shop-DB", "myshopdb"), ("a__b", "ab"), ("2024", "db2024"), ("日本", "db")],
 )
 def test_a_connection_is_named_after_its_database(database: str, source: str) -> None:
     assert source_name(database) == source
