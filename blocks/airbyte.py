@@ -15,15 +15,17 @@ from typing import Any, Self
 from prefect.blocks.abstract import JobBlock
 from pydantic import Field, SecretStr, model_validator
 
-from blocks.airbyte_client import AirbyteClient, Credentials, conflicts
+from blocks.airbyte_client import AirbyteClient, Credentials
 from blocks.airbyte_errors import (
     AirbyteBusy,
     AirbyteConnectionUnusable,
     AirbyteRequestRefused,
     AirbyteUnreachable,
 )
+from blocks.airbyte_streams import ReplicatedStream, SchemaChanges
 from blocks.airbyte_sync import AirbyteSync, AirbyteSyncResult
 from blocks.airbyte_watch import TERMINAL, Patience
+from blocks.errors import FloeError
 from blocks.strict_block import StrictBlock
 
 __all__ = ["AirbyteConnection", "AirbyteServer", "AirbyteSync", "AirbyteSyncResult"]
@@ -45,6 +47,10 @@ class AirbyteServer(StrictBlock):
     username: str | None = Field(None, description="basic authentication, for servers older than 1.0")
     password: SecretStr | None = Field(None, description="of that user")
     timeout_seconds: float = Field(30.0, gt=0, description="for one answer")
+    public_path: str = Field("/api/public/v1", description="of the public API; /v1 on Airbyte Cloud")
+    config_path: str | None = Field(
+        "/api/v1", description="of the Config API; None where there is none, as on Airbyte Cloud"
+    )
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> Self:
@@ -70,7 +76,13 @@ class AirbyteServer(StrictBlock):
             username=self.username,
             password=plain(self.password),
         )
-        return AirbyteClient(self.server_url, credentials, timeout_seconds=self.timeout_seconds)
+        return AirbyteClient(
+            self.server_url,
+            credentials,
+            timeout_seconds=self.timeout_seconds,
+            public_path=self.public_path,
+            config_path=self.config_path,
+        )
 
 
 class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
@@ -84,6 +96,10 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
     connection_id: str = Field(description="Airbyte's id of the connection")
     name: str = Field(description="the source's name, as in deployments/connections")
     destination_schema: str = Field(description="schema of the raw tables in the warehouse")
+    streams: tuple[ReplicatedStream, ...] = Field((), description="what it replicates, and where to")
+    schema_changes: SchemaChanges = Field(
+        default_factory=SchemaChanges, description="what to do when the source looks otherwise"
+    )
     deadline_seconds: float = Field(6 * 3600.0, gt=0, description="for one sync; then it is cancelled")
     stall_seconds: float = Field(
         30 * 60.0, gt=0, description="without progress while it runs; then it is cancelled"
@@ -97,11 +113,39 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             self.deadline_seconds, self.stall_seconds, self.poll_seconds, self.tolerated_poll_failures
         )
 
-    def trigger(self) -> AirbyteSync:  # type: ignore[override]
+    def newest_job_id(self) -> int:
+        """Return the id of the connection's newest job, 0 when it never had one.
+
+        Raises:
+            AirbyteUnreachable: the server could not be reached after several tries.
+            PermanentError: the server refuses.
+        """
+        jobs = self._jobs(self.server.get_client())
+        return int(jobs[0]["jobId"]) if jobs else 0
+
+    def ended_syncs(self) -> list[AirbyteSync]:
+        """Return the connection's latest syncs that have ended, oldest first.
+
+        Raises:
+            AirbyteUnreachable: the server could not be reached after several tries.
+            PermanentError: the server refuses.
+        """
+        client = self.server.get_client()
+        return [
+            AirbyteSync(self.name, self.patience(), client, job)
+            for job in reversed(self._jobs(client))
+            if job.get("jobType") == "sync" and str(job["status"]) in TERMINAL
+        ]
+
+    def trigger(self, *, after: int | None = None) -> AirbyteSync:  # type: ignore[override]
         """Start a sync, or attach to the one that runs already.
 
         Never starts a second sync: when an answer is lost, the server is asked for its newest job
         before anything is sent again.
+
+        Args:
+            after: the newest job before a flow run began; a sync since then that has succeeded is its
+                own, from before it was interrupted, and is returned instead of starting another.
 
         Raises:
             AirbyteBusy: a job that is no sync holds the connection.
@@ -110,52 +154,51 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             PermanentError: the server refuses.
         """
         client = self.server.get_client()
-        newest = self._newest(client)
-        known = int(newest["jobId"]) if newest else 0
+        jobs = self._jobs(client)
+        if after is not None and (own := _succeeded_since(jobs, after)):
+            return self._attach(client, own)
+        known = int(jobs[0]["jobId"]) if jobs else 0
         for attempt in range(1, TRIGGER_TRIES + 1):
-            if newest and (str(newest["status"]) not in TERMINAL or int(newest["jobId"]) > known):
-                return self._attach(client, newest)
+            if jobs and (str(jobs[0]["status"]) not in TERMINAL or int(jobs[0]["jobId"]) > known):
+                return self._attach(client, jobs[0])
             try:
                 job = client.create_job(self.connection_id)
             except AirbyteUnreachable as error:
                 if attempt == TRIGGER_TRIES:
                     raise
-                pause = error.retry_after if error.retry_after is not None else self._pause(attempt)
-                self.logger.warning("%s; looking whether the sync began in %.1f s", error.what, pause)
-                time.sleep(min(pause, 60.0))
+                self._wait(f"{error.what}; looking whether the sync began", attempt, error.retry_after)
             except AirbyteRequestRefused as error:
-                if not conflicts(error):
-                    raise
                 self._refuse_unless_active(client)
+                if not error.conflict:
+                    raise
+                self._wait(f"{error.what}; looking for the job that runs", attempt)
             else:
                 self.logger.info("Airbyte job %s: sync of %s started", job["jobId"], self.name)
                 return AirbyteSync(self.name, self.patience(), client, job)
-            newest = self._newest(client)
+            jobs = self._jobs(client)
         raise AirbyteBusy(
             f"Airbyte keeps answering that {self.name} is busy, and shows no job that runs",
             next_command=f"floe run replicate/{self.name}",
         )
 
-    async def atrigger(self) -> AirbyteSync:
+    async def atrigger(self, *, after: int | None = None) -> AirbyteSync:
         """Start a sync as `trigger` does."""
-        return await asyncio.to_thread(self.trigger)
+        return await asyncio.to_thread(self.trigger, after=after)
 
-    def _pause(self, attempt: int) -> float:
-        return min(30.0, self.poll_seconds * 0.2 * 2.0 ** (attempt - 1))
+    def _wait(self, why: str, attempt: int, seconds: float | None = None) -> None:
+        pause = self.patience().pause(attempt) if seconds is None else min(seconds, 60.0)
+        self.logger.warning("%s in %.1f s", why, pause)
+        time.sleep(pause)
 
-    def _newest(self, client: AirbyteClient) -> dict[str, Any] | None:
-        """Return the connection's newest job, tolerating a server that hiccups."""
+    def _jobs(self, client: AirbyteClient) -> list[dict[str, Any]]:
+        """Return the connection's latest jobs, newest first, tolerating a server that hiccups."""
         for attempt in range(1, TRIGGER_TRIES + 1):
             try:
-                jobs = client.jobs(self.connection_id)
+                return client.jobs(self.connection_id)
             except AirbyteUnreachable as error:
                 if attempt == TRIGGER_TRIES:
                     raise
-                pause = error.retry_after if error.retry_after is not None else self._pause(attempt)
-                self.logger.warning("%s; asking again in %.1f s", error.what, pause)
-                time.sleep(min(pause, 60.0))
-            else:
-                return jobs[0] if jobs else None
+                self._wait(f"{error.what}; asking again", attempt, error.retry_after)
         raise AssertionError("unreachable")
 
     def _attach(self, client: AirbyteClient, job: dict[str, Any]) -> AirbyteSync:
@@ -165,14 +208,38 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
                 state="no sync was started",
                 next_command=f"floe run replicate/{self.name} when it has ended",
             )
-        self.logger.info("Airbyte job %s of %s runs already: attached to it", job["jobId"], self.name)
+        self.logger.info(
+            "Airbyte job %s of %s is there already (%s): attached to it",
+            job["jobId"],
+            self.name,
+            job["status"],
+        )
         return AirbyteSync(self.name, self.patience(), client, job)
 
     def _refuse_unless_active(self, client: AirbyteClient) -> None:
-        status = str(client.connection(self.connection_id).get("status"))
+        """Refuse a connection that cannot be synced; say so where its state is new to us."""
+        try:
+            status = str(client.connection(self.connection_id)["status"])
+        except FloeError as error:
+            self.logger.warning("The state of connection %s is not known: %s", self.name, error.what)
+            return
         if status in ("inactive", "deprecated", "locked"):
             raise AirbyteConnectionUnusable(
                 f"Connection {self.name} is {status} on {client.server_url}",
                 state="no sync was started",
                 next_command="floe connections apply",
             )
+        if status != "active":
+            self.logger.warning("Airbyte says that connection %s is %r, which is new", self.name, status)
+
+
+def _succeeded_since(jobs: list[dict[str, Any]], known: int) -> dict[str, Any] | None:
+    """Return the newest sync that is newer than job `known` and has succeeded."""
+    return next(
+        (
+            job
+            for job in jobs
+            if int(job["jobId"]) > known and (job.get("jobType"), job["status"]) == ("sync", "succeeded")
+        ),
+        None,
+    )

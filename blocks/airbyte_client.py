@@ -8,33 +8,29 @@ JSON they are.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
-from blocks.airbyte_errors import (
-    AirbyteNotFound,
-    AirbyteRequestRefused,
-    AirbyteUnauthorized,
-    AirbyteUnreachable,
-)
-from blocks.errors import FloeError
+from blocks import airbyte_answers as answers
+from blocks.airbyte_answers import Document, checked, refusal
+from blocks.airbyte_errors import AirbyteRequestRefused, AirbyteUnreachable
 
 if TYPE_CHECKING:
     from airbyte_api import AirbyteAPI, models
 
-Document = dict[str, Any]
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 # A token is renewed this long before its end, or at 80 % of its life if that is short.
 _MARGIN_SECONDS = 30.0
 # What a self-managed server gives, for those that do not say it.
 _UNKNOWN_LIFE_SECONDS = 180.0
+_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class AirbyteClient:
         *,
         timeout_seconds: float = 30.0,
         public_path: str = "/api/public/v1",
-        config_path: str = "/api/v1",
+        config_path: str | None = "/api/v1",
     ) -> None:
         """Prepare the client; nothing is sent yet.
 
@@ -78,10 +74,11 @@ class AirbyteClient:
             credentials: see `Credentials`.
             timeout_seconds: for one answer; connecting gets 5 seconds.
             public_path: of the public API, below the root.
-            config_path: of the Config API, below the root.
+            config_path: of the Config API, below the root; None for a server that has none.
         """
         self.server_url = server_url.rstrip("/")
-        self._public, self._config = self.server_url + public_path, self.server_url + config_path
+        self._public = self.server_url + public_path
+        self._config = None if config_path is None else self.server_url + config_path
         self._credentials = credentials
         self._token: str | None = None
         self._token_ends = 0.0
@@ -111,29 +108,33 @@ class AirbyteClient:
         from airbyte_api import models
 
         request = models.JobCreateRequest(connection_id=connection_id, job_type=models.JobTypeEnum(job_type))
-        return self._sdk_call("POST /jobs", lambda sdk: sdk.jobs.create_job(request=request))
+        return self._sdk_call("POST /jobs", answers.Job, lambda sdk: sdk.jobs.create_job(request=request))
 
     def job(self, job_id: int) -> Document:
         """Return a job as `JobResponse`."""
         from airbyte_api import api
 
         request = api.GetJobRequest(job_id=job_id)
-        return self._sdk_call(f"GET /jobs/{job_id}", lambda sdk: sdk.jobs.get_job(request=request))
+        return self._sdk_call(
+            f"GET /jobs/{job_id}", answers.Job, lambda sdk: sdk.jobs.get_job(request=request)
+        )
 
     def cancel_job(self, job_id: int) -> Document:
         """Cancel a job."""
         from airbyte_api import api
 
         request = api.CancelJobRequest(job_id=job_id)
-        return self._sdk_call(f"DELETE /jobs/{job_id}", lambda sdk: sdk.jobs.cancel_job(request=request))
+        return self._sdk_call(
+            f"DELETE /jobs/{job_id}", answers.Job, lambda sdk: sdk.jobs.cancel_job(request=request)
+        )
 
-    def jobs(self, connection_id: str, limit: int = 5) -> list[Document]:
+    def jobs(self, connection_id: str, limit: int = 10) -> list[Document]:
         """Return a connection's latest jobs, newest first."""
         from airbyte_api import api
 
         request = api.ListJobsRequest(connection_id=connection_id, limit=limit, order_by="createdAt|DESC")
-        answer = self._sdk_call("GET /jobs", lambda sdk: sdk.jobs.list_jobs(request=request))
-        return sorted(answer.get("data", []), key=lambda job: int(job["jobId"]), reverse=True)
+        answer = self._sdk_call("GET /jobs", answers.Jobs, lambda sdk: sdk.jobs.list_jobs(request=request))
+        return sorted(answer["data"], key=lambda job: int(job["jobId"]), reverse=True)
 
     def connection(self, connection_id: str) -> Document:
         """Return a connection as `ConnectionResponse`."""
@@ -141,17 +142,45 @@ class AirbyteClient:
 
         request = api.GetConnectionRequest(connection_id=connection_id)
         return self._sdk_call(
-            f"GET /connections/{connection_id}", lambda sdk: sdk.connections.get_connection(request=request)
+            f"GET /connections/{connection_id}",
+            answers.Connection,
+            lambda sdk: sdk.connections.get_connection(request=request),
         )
 
     # -- everything else, as plain JSON
 
     def job_details(self, job_id: int) -> Document:
         """Return a job as `JobInfoRead` of the Config API: attempts, statistics per stream, failures."""
-        url = f"{self._config}/jobs/get_without_logs"
-        return self._object(
-            f"job {job_id}", lambda: self._http.post(url, json={"id": job_id}, auth=self._auth)
+        return checked(
+            f"job {job_id}", self.config("/jobs/get_without_logs", {"id": job_id}), answers.JobInfo
         )
+
+    def config(self, path: str, body: Document) -> Any:
+        """Call the Config API, which is all POST.
+
+        Raises:
+            AirbyteRequestRefused: this server is said to have none.
+        """
+        if self._config is None:
+            raise AirbyteRequestRefused(f"{self.server_url} serves no Config API")
+        url = f"{self._config}{path}"
+        return self._json(f"POST {path}", lambda: self._http.post(url, json=body, auth=self._auth))
+
+    def pages(self, path: str, **query: Any) -> Iterator[Document]:
+        """Yield everything that a list of the public API has.
+
+        Args:
+            path: below the public API's root, "/sources".
+            query: query parameters; None is left out.
+        """
+        offset = 0
+        while True:
+            answer = self.request("GET", path, limit=_PAGE, offset=offset, **query)
+            page = checked(f"GET {path}", answer, answers.Page)["data"]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
 
     def request(self, method: str, path: str, body: Document | None = None, **query: Any) -> Any:
         """Call the public API with JSON, for what the SDK's closed unions of connectors cannot say.
@@ -170,7 +199,7 @@ class AirbyteClient:
             ),
         )
 
-    def _sdk_call(self, what: str, call: Callable[[AirbyteAPI], Any]) -> Document:
+    def _sdk_call(self, what: str, shape: type[BaseModel], call: Callable[[AirbyteAPI], Any]) -> Document:
         from airbyte_api import errors
 
         def send() -> httpx.Response:
@@ -181,13 +210,7 @@ class AirbyteClient:
                 return error.raw_response
             return response
 
-        return self._object(what, send)
-
-    def _object(self, what: str, send: Callable[[], httpx.Response]) -> Document:
-        answer = self._json(what, send)
-        if not isinstance(answer, dict):
-            raise AirbyteUnreachable(f"Airbyte answered {what} with {type(answer).__name__}, not an object")
-        return answer
+        return checked(what, self._json(what, send), shape)
 
     def _api(self) -> AirbyteAPI:
         with self._lock:
@@ -222,7 +245,7 @@ class AirbyteClient:
                 self._token = None
             response = self._sent(what, send)
         if not response.is_success:
-            raise _refusal(what, response)
+            raise refusal(what, response)
         if response.status_code == 204 or not response.content:
             return {}
         try:
@@ -264,50 +287,10 @@ class AirbyteClient:
         url = f"{self._public}/applications/token"
         response = self._sent(what, lambda: self._http.post(url, json=body))
         if not response.is_success:
-            raise _refusal(what, response)
+            raise refusal(what, response)
         try:
-            answer = response.json()
-            return str(answer["access_token"]), float(answer.get("expires_in", _UNKNOWN_LIFE_SECONDS))
-        except (ValueError, KeyError, TypeError):
+            answer = answers.Token.model_validate_json(response.content)
+        except ValidationError:
             raise AirbyteUnreachable("Airbyte answered the token request without a token") from None
-
-
-def _refusal(what: str, response: httpx.Response) -> FloeError:
-    """Return the exception for an error status, with the server's own words."""
-    status, words = response.status_code, _message(response)
-    said = f"Airbyte answered {what} with {status}" + (f": {words}" if words else "")
-    if status in (401, 403):
-        return AirbyteUnauthorized(
-            said, next_command="check FLOE_AIRBYTE__CLIENT_ID and _SECRET, then floe blocks register"
-        )
-    if status == 404:
-        return AirbyteNotFound(said, next_command="floe connections plan")
-    if status in (408, 429) or (status >= 500 and status != 501):
-        return AirbyteUnreachable(said, retry_after=_retry_after(response))
-    return AirbyteRequestRefused(said)
-
-
-def conflicts(error: FloeError) -> bool:
-    """Tell whether a refusal says that a job is running already."""
-    return isinstance(error, AirbyteRequestRefused) and (
-        " with 409" in error.what or "already running" in error.what.lower()
-    )
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        body = response.json()
-    except ValueError:
-        return response.text[:200].strip()
-    if not isinstance(body, dict):
-        return json.dumps(body)[:200]
-    data = body.get("data")
-    inner = data.get("message") if isinstance(data, dict) else None
-    return str(inner or body.get("detail") or body.get("message") or body.get("title") or "")[:1000]
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None  # absent, or a date: our own backoff does
+        lifetime = _UNKNOWN_LIFE_SECONDS if answer.expires_in is None else answer.expires_in
+        return answer.access_token, lifetime

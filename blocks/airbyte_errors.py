@@ -9,7 +9,7 @@ PermanentError
 ├── AirbyteSyncCancelled      somebody cancelled the job
 └── AirbyteDeadlineExceeded   the job did not end in time and was cancelled
 TransientError
-├── AirbyteUnreachable        no connection, time-out, 5xx, 429, an answer that is not JSON
+├── AirbyteUnreachable        no connection, time-out, 5xx, 429, an answer of another shape
 ├── AirbyteBusy               another kind of job (a clear, a refresh) holds the connection
 └── AirbyteSyncStalled        no rows for too long; the job was cancelled
 """
@@ -28,7 +28,18 @@ class AirbyteNotFound(PermanentError):
 
 
 class AirbyteRequestRefused(PermanentError):
-    """The server says that the request is wrong."""
+    """The server says that the request is wrong.
+
+    Args:
+        what: what failed.
+        conflict: whether it says that a job is running already, or the connection is not active.
+    """
+
+    def __init__(
+        self, what: str, *, state: str | None = None, next_command: str | None = None, conflict: bool = False
+    ) -> None:
+        super().__init__(what, state=state, next_command=next_command)
+        self.conflict = conflict
 
 
 class AirbyteConnectionUnusable(PermanentError):

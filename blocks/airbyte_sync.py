@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -22,10 +21,16 @@ from blocks.airbyte_errors import (
     AirbyteUnauthorized,
     AirbyteUnreachable,
 )
-from blocks.airbyte_watch import KNOWN, JobProgress, Patience, StreamCounts, SyncWatch, read_job
+from blocks.airbyte_watch import KNOWN, TERMINAL, JobProgress, Patience, StreamCounts, SyncWatch, read_job
 from blocks.errors import FloeError
 
 Listener = Callable[[JobProgress], None]
+# A cancel that is lost leaves a job that blocks the connection. A flow run that is being killed has
+# 30 seconds, so the pauses stay short.
+CANCEL_TRIES = 5
+_LONGEST_CANCEL_PAUSE = 2.0
+# Looks at the statistics of a job that has ended.
+STATISTICS_TRIES = 3
 
 
 class AirbyteSyncResult(BaseModel):
@@ -33,21 +38,25 @@ class AirbyteSyncResult(BaseModel):
 
     Attributes:
         job_id: Airbyte's id of the job, `sync_id` in the raw rows' `_airbyte_meta`.
+        status: how it ended: succeeded, failed or cancelled.
         started_at: when the job was created.
         ended_at: when it ended.
         attempts: how often Airbyte tried; 0 where it does not say.
         rows_written: rows committed, in the server's own count.
         bytes: of the rows.
         streams: per stream; empty where the server gives no statistics per stream.
+        complete: whether `streams` are of the job's end. If not, they are what was seen last.
     """
 
     job_id: int
+    status: str = "succeeded"
     started_at: datetime
     ended_at: datetime
     attempts: int
     rows_written: int
     bytes: int
     streams: tuple[StreamCounts, ...]
+    complete: bool = True
 
 
 class AirbyteSync(JobRun[AirbyteSyncResult]):
@@ -66,7 +75,9 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
         self._patience = patience
         self._client = client
         self._details_served = True
+        self._seen_details: dict[str, Any] | None = None
         self._said: set[str] = set()
+        self._looked = False
         self.progress: JobProgress = read_job(job, None)
 
     @property
@@ -82,7 +93,9 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
             PermanentError: it refuses to answer.
         """
         job = self._client.job(self.job_id)
-        self.progress = read_job(job, self._details())
+        details, current = self._details(last=str(job["status"]) in TERMINAL)
+        self.progress = read_job(job, details, current=current)
+        self._looked = True
         status = self.progress.status
         if status not in KNOWN and status not in self._said:
             self._said.add(status)
@@ -133,31 +146,41 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
             AirbyteSyncCancelled: somebody cancelled it.
             AirbyteBusy: it has not ended.
         """
-        progress = self.progress if self.progress.is_terminal else self.look()
-        name = self._name
-        if progress.status == "failed":
+        result, name = self.outcome(), self._name
+        if result.status == "failed":
             raise AirbyteSyncFailed(
                 f"Sync of {name} (job {self.job_id}) failed: "
-                + ("; ".join(progress.failures) or "Airbyte gave no reason"),
+                + ("; ".join(self.progress.failures) or "Airbyte gave no reason"),
                 state="streams that were committed before stay; the others keep their earlier rows",
                 next_command=f"{self._client.server_url}, then floe run replicate/{name}",
             )
-        if progress.status == "cancelled":
+        if result.status == "cancelled":
             raise AirbyteSyncCancelled(
                 f"Sync of {name} (job {self.job_id}) was cancelled",
                 state="streams that were committed before stay; the others keep their earlier rows",
                 next_command=f"floe run replicate/{name}",
             )
-        if progress.status != "succeeded":
-            raise AirbyteBusy(f"Sync of {name} (job {self.job_id}) is still {progress.status}")
+        return result
+
+    def outcome(self) -> AirbyteSyncResult:
+        """Return what the ended job did, however it ended.
+
+        Raises:
+            AirbyteBusy: it has not ended.
+        """
+        progress = self.progress if self.progress.is_terminal and self._looked else self.look()
+        if not progress.is_terminal:
+            raise AirbyteBusy(f"Sync of {self._name} (job {self.job_id}) is still {progress.status}")
         return AirbyteSyncResult(
             job_id=self.job_id,
+            status=progress.status,
             started_at=progress.started_at,
             ended_at=progress.updated_at,
             attempts=progress.attempts,
             rows_written=progress.rows,
             bytes=progress.bytes,
             streams=progress.streams or (),
+            complete=progress.current,
         )
 
     async def afetch_result(self) -> AirbyteSyncResult:
@@ -165,8 +188,22 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
         return await asyncio.to_thread(self.fetch_result)
 
     def cancel(self) -> None:
-        """Cancel the job."""
-        self._client.cancel_job(self.job_id)
+        """Cancel the job, in a few tries.
+
+        Raises:
+            AirbyteUnreachable: the server did not take it; the job may still run.
+            PermanentError: the server refuses.
+        """
+        for attempt in range(1, CANCEL_TRIES + 1):
+            try:
+                self._client.cancel_job(self.job_id)
+            except AirbyteUnreachable as error:
+                if attempt == CANCEL_TRIES:
+                    raise
+                self.logger.warning("%s; cancelling again", error.what)
+                time.sleep(min(_LONGEST_CANCEL_PAUSE, self._patience.pause(attempt)))
+            else:
+                return
 
     async def acancel(self) -> None:
         """Cancel the job."""
@@ -187,16 +224,31 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
     def _watch(self) -> SyncWatch:
         return SyncWatch(self._name, self.job_id, self._patience, time.monotonic())
 
-    def _details(self) -> dict[str, Any] | None:
-        if not self._details_served:
-            return None
-        try:
-            return self._client.job_details(self.job_id)
-        except (AirbyteUnauthorized, AirbyteNotFound, AirbyteRequestRefused) as error:
-            # The job itself was answered a moment ago: this server only serves the public API.
-            self._details_served = False
-            self.logger.info("No statistics per stream and no stall detection: %s", error.what)
-            return None
+    def _details(self, *, last: bool) -> tuple[dict[str, Any] | None, bool]:
+        """Return the job's statistics and whether they are of now.
+
+        Trouble with them is none of the job's: what was seen before is shown on. Only at the end it is
+        worth to ask again, since then nothing newer will come.
+        """
+        for attempt in range(1, (STATISTICS_TRIES if last else 1) + 1):
+            if not self._details_served:
+                return self._seen_details, self._seen_details is None
+            try:
+                self._seen_details = self._client.job_details(self.job_id)
+            except (AirbyteUnauthorized, AirbyteNotFound, AirbyteRequestRefused) as error:
+                # The job itself was answered a moment ago: this server only serves the public API.
+                self._details_served = False
+                self.logger.info("No statistics per stream and no stall detection: %s", error.what)
+                return self._seen_details, self._seen_details is None
+            except AirbyteUnreachable as error:
+                if "statistics" not in self._said:
+                    self._said.add("statistics")
+                    self.logger.warning("No new statistics per stream: %s; the sync goes on", error.what)
+                if last and attempt < STATISTICS_TRIES:
+                    time.sleep(self._patience.pause(attempt))
+            else:
+                return self._seen_details, True
+        return self._seen_details, False
 
     def _give_up(self, error: BaseException) -> None:
         """Cancel the job, unless we merely lost sight of it or were refused."""
@@ -204,5 +256,10 @@ class AirbyteSync(JobRun[AirbyteSyncResult]):
         if lost or isinstance(error, AirbyteRequestRefused):
             return
         self.logger.warning("Cancelling job %s of %s", self.job_id, self._name)
-        with suppress(FloeError):
+        try:
             self.cancel()
+        except FloeError as failure:
+            # What ends the run must not be hidden by this.
+            self.logger.error(
+                "Job %s of %s may still run, cancelling it failed: %s", self.job_id, self._name, failure.what
+            )

@@ -42,6 +42,8 @@ class JobProgress(BaseModel):
         status: as the server says it; a newer server may say what nobody here knows.
         attempts: how many there were; none yet is normal.
         streams: None when the server gives no statistics per stream.
+        current: whether `streams` are of this look, and not of an earlier one since the server had
+            trouble with its statistics.
         failures: Airbyte's failure summary of the last failed attempt.
     """
 
@@ -55,6 +57,7 @@ class JobProgress(BaseModel):
     bytes: int = 0
     attempts: int = 0
     streams: tuple[StreamCounts, ...] | None = None
+    current: bool = True
     failures: tuple[str, ...] = ()
 
     @property
@@ -63,16 +66,17 @@ class JobProgress(BaseModel):
         return self.status in TERMINAL
 
 
-def read_job(job: Document, details: Document | None) -> JobProgress:
+def read_job(job: Document, details: Document | None, *, current: bool = True) -> JobProgress:
     """Build a `JobProgress`.
 
     Args:
         job: `JobResponse` of the public API.
         details: `JobInfoRead` of the Config API, None where that is not served.
+        current: whether `details` are as new as `job`; if not, the totals are the public API's.
     """
-    attempts = [item.get("attempt") or {} for item in (details or {}).get("attempts") or []]
+    attempts = [item["attempt"] for item in (details or {}).get("attempts") or []]
     streams = _streams(attempts) if details is not None else None
-    counted = streams is not None and len(streams) > 0
+    counted = current and streams is not None and len(streams) > 0
     return JobProgress(
         job_id=int(job["jobId"]),
         status=str(job["status"]),
@@ -82,6 +86,7 @@ def read_job(job: Document, details: Document | None) -> JobProgress:
         bytes=sum(s.bytes for s in streams or ()) if counted else int(job.get("bytesSynced") or 0),
         attempts=len(attempts),
         streams=streams,
+        current=current,
         failures=_failures(attempts),
     )
 
@@ -98,10 +103,16 @@ def _streams(attempts: Iterable[Document]) -> tuple[StreamCounts, ...]:
                 name=key[1],
                 rows_read=before.rows_read + int(stats.get("recordsEmitted") or 0),
                 rows_written=before.rows_written + int(stats.get("recordsCommitted") or 0),
-                bytes=before.bytes + int(stats.get("bytesCommitted") or stats.get("bytesEmitted") or 0),
+                bytes=before.bytes + _bytes(stats),
                 estimated=stats.get("estimatedRecords", before.estimated),
             )
     return tuple(totals.values())
+
+
+def _bytes(stats: Document) -> int:
+    """Return the bytes committed; those emitted only where the server does not count the others."""
+    committed = stats.get("bytesCommitted")
+    return int((stats.get("bytesEmitted") if committed is None else committed) or 0)
 
 
 def _failures(attempts: list[Document]) -> tuple[str, ...]:
@@ -120,9 +131,10 @@ def _reason(reason: Document) -> str:
 
 def _time(text: Any) -> datetime:
     try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        when = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
         return datetime.fromtimestamp(0, UTC)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,10 @@ class Patience:
     stall_seconds: float = 30 * 60.0
     poll_seconds: float = 5.0
     tolerated_failures: int = 8
+
+    def pause(self, failures: int) -> float:
+        """Return how long to wait after so many failures in a row, in seconds."""
+        return min(30.0, self.poll_seconds * 0.2 * 2.0 ** (failures - 1))
 
 
 @dataclass
@@ -174,7 +190,8 @@ class SyncWatch:
         """
         self._failures = 0
         seen = (progress.status, progress.attempts, progress.rows, progress.bytes, progress.streams)
-        if seen != self._seen or progress.status != "running" or progress.streams is None:
+        blind = progress.streams is None or not progress.current
+        if seen != self._seen or progress.status != "running" or blind:
             self._seen, self._moved = seen, now
         self._check_deadline(now, progress.status)
         if now - self._moved > self.patience.stall_seconds:
@@ -205,7 +222,7 @@ class SyncWatch:
         self._check_deadline(now, "out of reach")
         if error.retry_after is not None:
             return min(error.retry_after, 60.0)
-        return min(30.0, self.patience.poll_seconds * 0.2 * 2.0 ** (self._failures - 1))
+        return self.patience.pause(self._failures)
 
     def _check_deadline(self, now: float, status: str) -> None:
         if now - self.began > self.patience.deadline_seconds:

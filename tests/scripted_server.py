@@ -32,6 +32,7 @@ class ScriptedServer:
         self.script = script
         self.asked: list[str] = []
         self.bodies: list[tuple[str, Any]] = []
+        self.authorizations: list[str | None] = []
         self.ended = threading.Event()
         self._lock = threading.Lock()
         owner = self
@@ -71,6 +72,7 @@ class ScriptedServer:
             self.asked.append(call)
             number = self.asked.count(call)
             self.bodies.append((call, content))
+            self.authorizations.append(request.headers.get("authorization"))
         entry = self.script.get(call, [Answer(404, {"detail": f"no script for {call}"})])
         found = entry(number) if callable(entry) else entry[min(number, len(entry)) - 1]
         if found.fault == "slow":

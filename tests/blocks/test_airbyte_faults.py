@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from blocks.airbyte import TRIGGER_TRIES, AirbyteConnection, AirbyteServer
+from blocks.airbyte import TRIGGER_TRIES, AirbyteServer
 from blocks.airbyte_errors import (
-    AirbyteBusy,
-    AirbyteConnectionUnusable,
     AirbyteDeadlineExceeded,
     AirbyteNotFound,
     AirbyteRequestRefused,
@@ -21,80 +20,29 @@ from blocks.airbyte_errors import (
     AirbyteUnauthorized,
     AirbyteUnreachable,
 )
+from blocks.airbyte_sync import CANCEL_TRIES
+from blocks.airbyte_watch import JobProgress
 from blocks.errors import FloeError, PermanentError, TransientError
-from tests.scripted_server import Answer, Script, ScriptedServer, scripted
+from tests.airbyte_script import (
+    CANCEL,
+    CREATE,
+    DETAILS,
+    GARBAGE,
+    GET,
+    LIST,
+    PUBLIC,
+    RESET,
+    SLOW,
+    TOKEN,
+    block,
+    details,
+    error,
+    job,
+    script,
+    stats,
+)
+from tests.scripted_server import Answer, ScriptedServer, scripted
 
-CONNECTION = "6f2d5c9e-0f0e-4f57-9c0b-0d0c1a4e0001"
-PUBLIC = "/api/public/v1"
-TOKEN, LIST, CREATE = f"POST {PUBLIC}/applications/token", f"GET {PUBLIC}/jobs", f"POST {PUBLIC}/jobs"
-GET, CANCEL, DETAILS = f"GET {PUBLIC}/jobs/7", f"DELETE {PUBLIC}/jobs/7", "POST /api/v1/jobs/get_without_logs"
-
-
-def job(status: str, number: int = 7, kind: str = "sync") -> dict[str, Any]:
-    return {
-        "jobId": number,
-        "status": status,
-        "jobType": kind,
-        "startTime": "2003-01-02T00:00:00Z",
-        "lastUpdatedAt": "2003-01-02T00:01:00Z",
-        "connectionId": CONNECTION,
-        "rowsSynced": 12,
-        "bytesSynced": 345,
-    }
-
-
-def stats(name: str, read: int, written: int, size: int, **more: int) -> dict[str, Any]:
-    counts = {"recordsEmitted": read, "recordsCommitted": written, "bytesCommitted": size, **more}
-    return {"streamName": name, "streamNamespace": "public", "stats": counts}
-
-
-def details(*attempts: dict[str, Any]) -> Answer:
-    wrapped = [{"attempt": attempt, "logType": "formatted"} for attempt in attempts]
-    return Answer(body={"job": {"id": 7}, "attempts": wrapped})
-
-
-def script(**calls: list[Answer] | Callable[[int], Answer]) -> Script:
-    """A server on which all goes well, but for the calls given."""
-    usual: dict[str, list[Answer] | Callable[[int], Answer]] = {
-        "token": [Answer(body={"access_token": "t", "token_type": "Bearer", "expires_in": 180})],
-        "list_jobs": [Answer(body={"data": []})],
-        "create": [Answer(body=job("pending"))],
-        "get": [Answer(body=job("succeeded"))],
-        "cancel": [Answer(body=job("cancelled"))],
-        "details": [details()],
-        "connection": [Answer(body={"status": "active"})],
-    }
-    names = {
-        "token": TOKEN,
-        "list_jobs": LIST,
-        "create": CREATE,
-        "get": GET,
-        "cancel": CANCEL,
-        "details": DETAILS,
-        "connection": f"GET {PUBLIC}/connections/{CONNECTION}",
-    }
-    return {names[name]: answers for name, answers in {**usual, **calls}.items()}
-
-
-def block(url: str, **fields: Any) -> AirbyteConnection:
-    server = AirbyteServer(
-        server_url=url,
-        client_id="client",
-        client_secret="hush-hush",
-        timeout_seconds=fields.pop("timeout_seconds", 5),
-    )
-    patience = {"poll_seconds": 0.02, "tolerated_poll_failures": 3, **fields}
-    return AirbyteConnection(
-        server=server, connection_id=CONNECTION, name="crm", destination_schema="raw_crm", **patience
-    )
-
-
-def error(status: int, words: str = "told why") -> Answer:
-    return Answer(status, {"title": "problem", "data": {"message": words}})
-
-
-SLOW, RESET = Answer(fault="slow"), Answer(fault="reset")
-GARBAGE = Answer(raw="<html>Welcome to nginx</html>")
 FAULTS: dict[str, tuple[Answer, type[FloeError], type[FloeError], str]] = {
     "401": (error(401), AirbyteUnauthorized, PermanentError, "with 401: told why"),
     "403": (error(403), AirbyteUnauthorized, PermanentError, "with 403: told why"),
@@ -121,7 +69,25 @@ FAULTS: dict[str, tuple[Answer, type[FloeError], type[FloeError], str]] = {
         Answer(body=[1]),
         AirbyteUnreachable,
         TransientError,
-        "with list, not an object",
+        "something else than it should (answer: Input should be a valid dictionary",
+    ),
+    "an empty object": (
+        Answer(body={}),
+        AirbyteUnreachable,
+        TransientError,
+        "something else than it should (jobId: Field required)",
+    ),
+    "JSON of a proxy": (
+        Answer(body={"message": "maintenance"}),
+        AirbyteUnreachable,
+        TransientError,
+        "something else than it should (jobId: Field required)",
+    ),
+    "a job without a number": (
+        Answer(body={**job("running"), "jobId": None}),
+        AirbyteUnreachable,
+        TransientError,
+        "something else than it should (jobId: Input should be a valid integer)",
     ),
 }
 
@@ -183,9 +149,10 @@ def test_a_refused_connection() -> None:
         (error(404), AirbyteNotFound, "the token request with 404"),
         (Answer(body={"nothing": 1}), AirbyteUnreachable, "answered the token request without a token"),
         (GARBAGE, AirbyteUnreachable, "answered the token request without a token"),
+        (Answer(body={"access_token": None}), AirbyteUnreachable, "the token request without a token"),
         (error(503), AirbyteUnreachable, "the token request with 503"),
     ],
-    ids=["401", "404", "no token", "garbage", "503"],
+    ids=["401", "404", "no token", "garbage", "null", "503"],
 )
 def test_a_token_that_cannot_be_had(answer: Answer, expected: type[FloeError], words: str) -> None:
     with scripted(script(token=[answer])) as server, pytest.raises(expected) as raised:
@@ -220,63 +187,18 @@ def test_a_token_is_renewed_before_its_end() -> None:
     assert server.times(TOKEN) >= 2
 
 
+def test_a_token_of_unknown_life_is_used() -> None:
+    unsaid = Answer(body={"access_token": "t", "token_type": "Bearer", "expires_in": None})
+    with scripted(script(token=[unsaid])) as server:
+        assert block(server.url).trigger().job_id == 7
+    assert server.times(TOKEN) == 1
+
+
 def test_429_is_waited_for_as_long_as_the_server_says() -> None:
     later = Answer(429, {"detail": "slow down"}, {"retry-after": "0"})
     with scripted(script(create=[later, Answer(body=job("pending"))])) as server:
         # With a pause of its own the client would wait for ten minutes here.
         assert block(server.url, poll_seconds=3000).trigger().job_id == 7
-
-
-def test_409_attaches_to_the_running_sync() -> None:
-    lists = [Answer(body={"data": []}), Answer(body={"data": [job("running", 7), job("succeeded", 6)]})]
-    with scripted(script(create=[error(409)], list_jobs=lists)) as server:
-        sync = block(server.url).trigger()
-        sync.wait_for_completion()
-    assert (sync.job_id, server.times(CREATE)) == (7, 1)
-
-
-@pytest.mark.parametrize("status", ["pending", "running", "incomplete", "queued", "brand-new"])
-def test_a_sync_that_runs_already_is_joined_and_none_started(status: str) -> None:
-    with scripted(script(list_jobs=[Answer(body={"data": [job(status)]})])) as server:
-        assert block(server.url).trigger().job_id == 7
-    assert server.times(CREATE) == 0
-
-
-@pytest.mark.parametrize(
-    "lost", [Answer(502, raw="bad gateway"), RESET, GARBAGE], ids=["502", "reset", "garbage"]
-)
-def test_a_lost_answer_to_the_trigger_never_starts_a_second_sync(lost: Answer) -> None:
-    before = Answer(body={"data": [job("succeeded", 6)]})
-    # So short a sync that it has ended before anybody looks again.
-    after = Answer(body={"data": [job("succeeded", 7), job("succeeded", 6)]})
-    with scripted(script(create=[lost], list_jobs=[before, after])) as server:
-        assert block(server.url).trigger().job_id == 7
-    assert server.times(CREATE) == 1
-
-
-def test_another_kind_of_job_is_not_taken_for_a_sync() -> None:
-    busy = Answer(body={"data": [job("running", 7, "clear")]})
-    with (
-        scripted(script(list_jobs=[busy])) as server,
-        pytest.raises(AirbyteBusy, match="Connection crm runs a clear"),
-    ):
-        block(server.url).trigger()
-    assert server.times(CREATE) == 0
-
-
-def test_409_without_a_job_is_given_up() -> None:
-    with scripted(script(create=[error(409)])) as server, pytest.raises(AirbyteBusy, match="crm is busy"):
-        block(server.url).trigger()
-
-
-@pytest.mark.parametrize("status", ["inactive", "deprecated", "locked"])
-def test_a_connection_that_is_not_active(status: str) -> None:
-    calls = script(create=[error(409)], connection=[Answer(body={"status": status})])
-    with (
-        scripted(calls) as server,
-        pytest.raises(AirbyteConnectionUnusable, match=f"Connection crm is {status}"),
-    ):
-        block(server.url).trigger()
 
 
 def test_an_unknown_status_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -313,6 +235,56 @@ def test_rows_and_bytes_are_summed_over_attempts_and_given_per_stream() -> None:
         ("a", 1000, 700, 300),
         ("b", 5, 0, None),
     ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(body={"data": None}), Answer(body={}), Answer(body={"data": [None]}), Answer(body=[])],
+    ids=["null", "nothing", "a list of null", "a bare list"],
+)
+def test_a_list_of_jobs_of_another_shape_is_asked_for_again(answer: Answer) -> None:
+    with scripted(script(list_jobs=[answer, answer, Answer(body={"data": []})])) as server:
+        assert block(server.url).trigger().job_id == 7
+    assert (server.times(LIST), server.times(CREATE)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(502, raw="bad gateway"),
+        GARBAGE,
+        Answer(body={"attempts": [None]}),
+        Answer(body={"attempts": [{"attempt": {"streamStats": [{"stats": {}}]}}]}),
+        Answer(body=[1]),
+    ],
+    ids=["502", "garbage", "an attempt that is null", "a stream without a name", "a list"],
+)
+def test_trouble_with_the_statistics_is_none_of_the_syncs(
+    answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = details({"id": 0, "status": "running", "streamStats": [stats("a", 5, 4, 3)]})
+    calls = script(
+        get=[Answer(body=job("running"))] * 4 + [Answer(body=job("succeeded"))], details=[seen, answer]
+    )
+    shown: list[JobProgress] = []
+    with scripted(calls) as server:
+        # Nothing can be said of a stall either while the statistics are old.
+        sync = block(server.url, stall_seconds=0.1).trigger()
+        sync.wait_for_completion(on_progress=shown.append)
+        result = sync.fetch_result()
+    assert [len(progress.streams or ()) for progress in shown] == [1] * 5
+    assert (result.rows_written, result.bytes, result.complete) == (12, 345, False)
+    assert sum("No new statistics per stream" in record.message for record in caplog.records) == 1
+    assert server.times(CANCEL) == 0
+
+
+def test_statistics_that_come_back_at_the_end_are_used() -> None:
+    bad, good = error(502), details({"id": 0, "streamStats": [stats("a", 5, 4, 3)]})
+    with scripted(script(details=[bad, good])) as server:
+        sync = block(server.url).trigger()
+        sync.wait_for_completion()
+        result = sync.fetch_result()
+    assert (result.rows_written, result.complete, len(result.streams)) == (4, True, 1)
 
 
 @pytest.mark.parametrize("answer", [error(404), error(403), error(501)], ids=["404", "403", "501"])
@@ -383,11 +355,70 @@ def test_a_slow_job_that_moves_is_let_be() -> None:
     assert server.times(GET) == 30
 
 
-def test_a_failing_cancel_does_not_hide_why_it_was_cancelled() -> None:
+def test_a_failing_cancel_does_not_hide_why_it_was_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     with scripted(script(get=[Answer(body=job("running"))], cancel=[error(500)])) as server:
         sync = block(server.url, deadline_seconds=0.1).trigger()
         with pytest.raises(AirbyteDeadlineExceeded):
             sync.wait_for_completion()
+    assert server.times(CANCEL) == CANCEL_TRIES
+    assert any("Job 7 of crm may still run, cancelling it failed" in r.message for r in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "lost", [error(502), RESET, GARBAGE, Answer(body={})], ids=["502", "reset", "garbage", "{}"]
+)
+def test_a_cancel_that_is_lost_is_sent_again(lost: Answer) -> None:
+    with scripted(script(cancel=[lost, lost, Answer(body=job("cancelled"))])) as server:
+        block(server.url).trigger().cancel()
+    assert server.times(CANCEL) == 3
+
+
+def test_bytes_that_were_read_and_not_written_are_not_counted_as_written() -> None:
+    emitted = {"recordsEmitted": 9, "bytesEmitted": 900}
+    streams = [
+        {"streamName": "rolled back", "stats": {**emitted, "recordsCommitted": 0, "bytesCommitted": 0}},
+        {"streamName": "not counted", "stats": emitted},
+    ]
+    with scripted(script(details=[details({"id": 0, "streamStats": streams})])) as server:
+        sync = block(server.url).trigger()
+        sync.wait_for_completion()
+    assert [(s.name, s.bytes) for s in sync.fetch_result().streams] == [
+        ("rolled back", 0),
+        ("not counted", 900),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("credentials", "expected"),
+    [
+        ({"token": "made-elsewhere"}, "Bearer made-elsewhere"),
+        ({"username": "airbyte", "password": "old"}, "Basic " + base64.b64encode(b"airbyte:old").decode()),
+    ],
+    ids=["bearer", "basic"],
+)
+def test_credentials_that_need_no_token_request(credentials: dict[str, Any], expected: str) -> None:
+    with scripted(script()) as server:
+        connection = block(server.url)
+        connection.server = AirbyteServer(server_url=server.url, **credentials)
+        sync = connection.trigger()
+        sync.wait_for_completion()
+    # The SDK's calls and those made without it, POST to the Config API among them.
+    assert server.times(DETAILS) == 1
+    assert set(server.authorizations) == {expected}
+    assert server.times(TOKEN) == 0
+
+
+def test_airbyte_cloud_has_its_api_elsewhere() -> None:
+    cloud = {call.replace(PUBLIC, "/v1"): answers for call, answers in script().items() if call != DETAILS}
+    with scripted(cloud) as server:
+        connection = block(server.url)
+        connection.server = AirbyteServer(
+            server_url=server.url, client_id="c", client_secret="s", public_path="/v1", config_path=None
+        )
+        sync = connection.trigger()
+        sync.wait_for_completion()
+        assert sync.fetch_result().streams == ()
+    assert {call.split(" ")[1].split("/")[1] for call in server.asked} == {"v1"}
 
 
 @pytest.fixture
