@@ -96,6 +96,7 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
     connection_id: str = Field(description="Airbyte's id of the connection")
     name: str = Field(description="the source's name, as in deployments/connections")
     destination_schema: str = Field(description="schema of the raw tables in the warehouse")
+    table_prefix: str = Field("", description="put before the name of every raw table")
     streams: tuple[ReplicatedStream, ...] = Field((), description="what it replicates, and where to")
     schema_changes: SchemaChanges = Field(
         default_factory=SchemaChanges, description="what to do when the source looks otherwise"
@@ -111,6 +112,25 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
         """Return how long to wait for a job."""
         return Patience(
             self.deadline_seconds, self.stall_seconds, self.poll_seconds, self.tolerated_poll_failures
+        )
+
+    def stream(self, namespace: str | None, name: str) -> ReplicatedStream:
+        """Return a stream that the server names, declared or not.
+
+        Args:
+            namespace: its schema in the source; None where the server does not say it.
+            name: its name.
+        """
+        named = [stream for stream in self.streams if stream.name == name]
+        found = [stream for stream in named if stream.namespace == namespace]
+        if found or (namespace is None and len(named) == 1):
+            return (found or named)[0]
+        schema = namespace or "public"
+        return ReplicatedStream(
+            namespace=schema,
+            name=name,
+            raw_schema=self.destination_schema.replace("${SOURCE_NAMESPACE}", schema),
+            raw_table=self.table_prefix + name,
         )
 
     def newest_job_id(self) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import cast
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.airbyte import AirbyteConnection
-from blocks.airbyte_watch import JobProgress, StreamCounts
-from blocks.sync_log import StreamRecord, record_sync
+from blocks.errors import FloeError
+from blocks.sync_log import Database, StreamRecord, record_sync, recorded_syncs
 from blocks.warehouse import Warehouse
+from flows.stream_bars import StreamBars, artifact_key, drawn, newest_job_before
 
 
 class ReplicateResult(BaseModel):
@@ -38,8 +38,9 @@ class ReplicateResult(BaseModel):
 def replicate(source: str) -> ReplicateResult:
     """Sync one Airbyte connection and wait for it, showing a bar per stream.
 
-    Attaches to a sync that runs already. When this run is cancelled, so is the sync. Every sync leaves
-    its rows in `ops.syncs`, also one that found nothing new, so that freshness can be told.
+    Attaches to a sync that runs already. When this run is cancelled, so is the sync; when it died and is
+    tried again, it finds its own sync. Every sync leaves its rows in `ops.syncs`, also one that found
+    nothing new, failed, or whose run did not live to record it.
 
     Args:
         source: the database to replicate, by the name of its Airbyte Connection block
@@ -50,13 +51,14 @@ def replicate(source: str) -> ReplicateResult:
     """
     connection = cast(AirbyteConnection, AirbyteConnection.load(source))
     bars = StreamBars(source)
-    sync = connection.trigger()
+    sync = connection.trigger(after=newest_job_before(connection.newest_job_id))
     sync.wait_for_completion(on_progress=bars.show)
-    result = sync.fetch_result()
     with cast(Warehouse, Warehouse.load("warehouse")).connect() as database:
-        streams = record_sync(database, connection, result)
+        streams = record_sync(database, connection, sync.outcome())
+        _record_forgotten(database, connection)
+    result = sync.fetch_result()
     bars.finish()
-    _publish(source, result.job_id, streams)
+    drawn(lambda: _publish(source, result.job_id, streams))
     return ReplicateResult(
         source=source,
         job_id=result.job_id,
@@ -66,50 +68,15 @@ def replicate(source: str) -> ReplicateResult:
     )
 
 
-class StreamBars:
-    """One progress artifact per stream, `replicate-<source>-<stream>`, sent only when it has moved."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._artifacts: dict[str, UUID] = {}
-        self._shown: dict[str, float] = {}
-
-    def show(self, progress: JobProgress) -> None:
-        """Show how far each stream is."""
-        for stream in progress.streams or ():
-            self._move(stream, _share(stream))
-
-    def finish(self) -> None:
-        """Fill every bar: the sync has succeeded."""
-        for name in list(self._artifacts):
-            self._set(name, 100.0, f"{name}: done")
-
-    def _move(self, stream: StreamCounts, share: float) -> None:
-        words = f"{stream.name}: {stream.rows_read} of {stream.estimated or '?'} rows"
-        self._set(stream.name, share, words)
-
-    def _set(self, name: str, share: float, words: str) -> None:
-        if self._shown.get(name) == share:
-            return
-        self._shown[name] = share
-        if name in self._artifacts:
-            update_progress_artifact(self._artifacts[name], progress=share, description=words)
-        else:
-            key = artifact_key("replicate", self._source, name)
-            created = create_progress_artifact(progress=share, key=key, description=words)
-            self._artifacts[name] = cast(UUID, created)
-
-
-def artifact_key(*parts: str) -> str:
-    """Return an artifact key: lower-case letters, digits and dashes only, as Prefect asks for."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
-
-
-def _share(stream: StreamCounts) -> float:
-    """Return how much of a stream is done, in whole percent."""
-    if stream.estimated is None:
-        return 0.0
-    return 100.0 if stream.estimated == 0 else float(min(100, stream.rows_read * 100 // stream.estimated))
+def _record_forgotten(database: Database, connection: AirbyteConnection) -> None:
+    """Record earlier syncs whose run did not live to do it; what is in their way is none of this run's."""
+    try:
+        recorded = recorded_syncs(database, connection.name)
+        for sync in connection.ended_syncs():
+            if sync.job_id not in recorded:
+                record_sync(database, connection, sync.outcome())
+    except FloeError as error:
+        get_run_logger().warning("Earlier syncs are not all in ops.syncs: %s", error)
 
 
 def _publish(source: str, job_id: int, streams: list[StreamRecord]) -> None:

@@ -8,20 +8,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.settings import PREFECT_API_URL
+from prefect.client.schemas.objects import State, StateType
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Scheduled
 
 from blocks.airbyte_errors import AirbyteSyncFailed
+from blocks.airbyte_watch import JobProgress, StreamCounts
 from blocks.settings import ROOT
 from blocks.warehouse import Warehouse
-from flows.replicate import artifact_key, replicate
+from flows.replicate import replicate
+from flows.stream_bars import StreamBars, artifact_key, bar_key
 from tests.airbyte_service import Replication, locked, new_lake_in, replication, running, until
 from tests.conftest import Cluster
+from tests.scripted_server import Answer, scripted
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +108,99 @@ def test_a_failed_sync_fails_the_run_with_airbytes_reason(shop: Replication) -> 
         source.execute("alter table third rename column v to w")
     with pytest.raises(AirbyteSyncFailed, match="column v is gone from the source"):
         replicate("shop")
+    with shop.source() as source:
+        source.execute("alter table third rename column w to v")
+    assert statuses(shop.stand_in.client().jobs(shop.connection_id)[0]["jobId"]) == {"failed"}
+
+
+def statuses(job_id: int) -> set[str]:
+    """Return how `ops.syncs` says that a sync ended; nothing if it does not say."""
+    with Warehouse.load("warehouse").connect() as database:
+        rows = database.execute(f"select distinct status from ops.syncs where sync_id = {job_id}").fetchall()
+    return {status for (status,) in rows}
+
+
+def test_a_run_that_died_before_recording_is_tried_again_without_a_second_sync(shop: Replication) -> None:
+    client = shop.stand_in.client()
+    with get_client(sync_client=True) as prefect:
+        run = prefect.create_flow_run(replicate, parameters={"source": "shop"})
+
+        def attempt() -> State[Any]:
+            state: State[Any] = run_flow(
+                replicate,
+                flow_run=prefect.read_flow_run(run.id),
+                parameters={"source": "shop"},
+                return_type="state",
+            )
+            return state
+
+        # Its warehouse is away, so the run ends after the sync has succeeded.
+        Warehouse(target=shop.lake.model_copy(update={"port": 1})).save("warehouse", overwrite=True)
+        first = attempt()
+        (synced, *_) = client.jobs(shop.connection_id)
+        Warehouse(target=shop.lake).save("warehouse", overwrite=True)
+        prefect.set_flow_run_state(run.id, Scheduled(name="AwaitingRetry"), force=True)
+        second = attempt()
+
+    assert (first.type, second.type) == (StateType.FAILED, StateType.COMPLETED)
+    assert synced["status"] == "succeeded"
+    assert client.jobs(shop.connection_id)[0]["jobId"] == synced["jobId"]
+    assert statuses(synced["jobId"]) == {"succeeded"}
+
+
+def test_a_sync_whose_run_never_recorded_it_is_recorded_by_the_next_run(shop: Replication) -> None:
+    forgotten = shop.block().trigger()
+    forgotten.wait_for_completion()
+    assert statuses(forgotten.job_id) == set()
+    replicate("shop")
+    assert statuses(forgotten.job_id) == {"succeeded"}
+
+
+PROGRESS = JobProgress(
+    job_id=7,
+    status="running",
+    started_at=datetime(2003, 1, 2, tzinfo=UTC),
+    updated_at=datetime(2003, 1, 2, tzinfo=UTC),
+    streams=(StreamCounts(namespace="public", name="customer", rows_read=5, estimated=10),),
+)
+
+
+def test_a_bar_that_prefect_does_not_take_is_no_reason_to_end_a_sync(
+    prefect_server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = {"POST /artifacts/": [Answer(500, {"detail": "database is locked"})]}
+    bars = StreamBars("crm")
+    with (
+        scripted(calls) as server,
+        temporary_settings({PREFECT_API_URL: server.url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+    ):
+        bars.show(PROGRESS)
+        bars.show(PROGRESS)
+        # What was not shown is tried again.
+        assert server.times("POST /artifacts/") == 2
+    assert "Prefect's API did not take a progress bar" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("parts", "key"),
+    ("source", "namespace", "name", "key"),
     [
-        (("replicate", "crm", "customer_address"), "replicate-crm-customer-address"),
-        (("replicate", "crm", 'Odd "Näme"!'), "replicate-crm-odd-n-me"),
+        ("crm", "public", "customer_address", "replicate-crm-customer-address"),
+        ("crm", None, "customer", "replicate-crm-customer"),
+        ("crm", "public", 'Odd "Näme"!', "replicate-crm-odd-n-me-2e58253e"),
     ],
-    ids=["underscores", "everything else"],
+    ids=["underscores", "no schema", "everything else"],
 )
-def test_artifact_keys_are_what_prefect_accepts(parts: tuple[str, ...], key: str) -> None:
-    assert artifact_key(*parts) == key
+def test_a_bars_key_is_what_prefect_accepts(source: str, namespace: str | None, name: str, key: str) -> None:
+    assert bar_key(source, namespace, name) == key
+
+
+def test_no_two_streams_share_a_bar() -> None:
+    names = ["a_b", "a-b", "A_b", "a b", "a__b", "b", "B"]
+    streams = [
+        (source, schema, name)
+        for source in ("crm", "crm_a")
+        for schema in ("public", "a", "A", "north_a")
+        for name in names
+    ]
+    tables = [artifact_key("replicate", source) for source in ("crm", "crm_a", "crm_a_b")]
+    assert len({*(bar_key(*stream) for stream in streams), *tables}) == len(streams) + len(tables)
