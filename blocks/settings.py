@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +34,14 @@ class PostgresSource(_Section):
     database: str
     user: str
     password: SecretStr
+    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    ssl_ca_certificate: SecretStr | None = Field(None, description="PEM text, for verify-ca and verify-full")
+
+    @model_validator(mode="after")
+    def _certificate_to_verify_with(self) -> Self:
+        if self.ssl_mode.startswith("verify") and self.ssl_ca_certificate is None:
+            raise ValueError(f"ssl_mode {self.ssl_mode} needs ssl_ca_certificate")
+        return self
 
 
 class AirbyteSettings(_Section):
@@ -43,6 +51,8 @@ class AirbyteSettings(_Section):
     client_id: str
     client_secret: SecretStr
     workspace: str = "floe"
+    public_path: str = Field("/api/public/v1", description="of the public API; /v1 on Airbyte Cloud")
+    config_path: str | None = Field("/api/v1", description="of the Config API; empty where there is none")
 
 
 class DashboardSettings(_Section):

@@ -6,30 +6,33 @@ The models refuse anything they do not know, and every complaint names file and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from blocks.airbyte_streams import SchemaChanges
 from blocks.errors import ConfigurationError
+from deployments.connection_file import DeclarationFile, Place, not_a_mapping, refuse, wrong
 
 FOLDER = Path(__file__).parent / "connections"
 SyncMode = Literal[
     "full_refresh_overwrite", "full_refresh_append", "incremental_append", "incremental_deduped_history"
 ]
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: Any) -> timedelta:
-    match = re.fullmatch(r"(\d+)([mhd])", str(value))
+    match = re.fullmatch(r"([1-9]\d*)([smhd])", str(value))
     if match is None:
-        raise ValueError("give minutes, hours or days, like 90m, 26h or 2d")
+        raise ValueError("give seconds, minutes, hours or days, more than 0, like 90m, 26h or 2d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 class _Declared(BaseModel):
@@ -39,61 +42,142 @@ class _Declared(BaseModel):
 class StreamDeclaration(_Declared):
     """One table and how it is replicated."""
 
-    name: str = Field(description="the table's name in the source")
-    namespace: str = Field("public", description="its schema in the source")
+    name: Name = Field(description="the table's name in the source")
+    namespace: Name = Field("public", description="its schema in the source")
     sync_mode: SyncMode
-    cursor: str | None = Field(None, description="column that grows with every change")
-    primary_key: list[str] = Field(default_factory=list)
-    columns: list[str] | None = Field(None, description="only these; None means all")
+    cursor: Name | None = Field(None, description="column that grows with every change")
+    primary_key: list[Name] = Field(default_factory=list)
+    columns: list[Name] | None = Field(None, min_length=1, description="only these; None means all")
+    raw_name: Name | None = Field(None, description="of the raw table; the table's own name when None")
     fresh_within: Duration | None = Field(None, description="overrides the connection's")
-    owner: str | None = Field(None, description="overrides the connection's")
+    owner: Name | None = Field(None, description="overrides the connection's")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.sync_mode.startswith("incremental") and not self.cursor:
-            raise ValueError(f"{self.sync_mode} needs a cursor")
+        refuse("StreamDeclaration", self._problems())
+        return self
+
+    def _problems(self) -> Iterator[tuple[Place, str]]:
         if self.sync_mode.startswith("full_refresh") and self.cursor:
-            raise ValueError(f"{self.sync_mode} reads everything: remove the cursor")
+            yield ("cursor",), f"{self.sync_mode} reads everything: remove the cursor"
         if self.sync_mode == "incremental_deduped_history" and not self.primary_key:
-            raise ValueError("incremental_deduped_history needs a primary_key")
+            yield (), "incremental_deduped_history needs a primary_key"
+        for field, names in {"primary_key": self.primary_key, "columns": self.columns or []}.items():
+            doubles = sorted({name for name in names if names.count(name) > 1})
+            if doubles:
+                yield (field,), f"given twice: {', '.join(doubles)}"
         needed = {*self.primary_key, *([self.cursor] if self.cursor else [])}
         missing = sorted(needed - set(self.columns or needed))
         if missing:
-            raise ValueError(f"columns must hold the key and the cursor: {', '.join(missing)}")
-        return self
+            yield ("columns",), f"columns must hold the key and the cursor: {', '.join(missing)}"
+
+
+class CdcOptions(_Declared):
+    """What PostgreSQL's side of change data capture is called; made by a person, see Airbyte's documentation.
+
+    https://docs.airbyte.com/integrations/sources/postgres/postgres-cdc
+    """
+
+    replication_slot: Name = Field(description="logical replication slot, of plugin pgoutput")
+    publication: Name = Field(description="that holds every declared table")
+    initial_waiting_seconds: int = Field(1200, ge=120, le=2400, description="for the first change")
+    queue_size: int = Field(10_000, ge=1_000, le=10_000, description="changes held in memory")
+    heartbeat_action_query: str = Field("", description="keeps the slot moving on a quiet database")
+    lsn_commit_behaviour: Literal["While reading Data", "After loading Data in the destination"] = (
+        "After loading Data in the destination"
+    )
+    invalid_cdc_cursor_position_behavior: Literal["Fail sync", "Re-sync data"] = "Fail sync"
+    initial_load_timeout_hours: int = Field(8, ge=4, le=24)
 
 
 class ConnectionDeclaration(_Declared):
     """One database and where its tables go."""
 
-    source: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in FLOE_SOURCES__<SOURCE>__...")
-    owner: str
+    # No underscore: Prefect allows none in the name of a block.
+    source: str = Field(pattern=r"^[a-z][a-z0-9]*$", description="as in FLOE_SOURCES__<SOURCE>__...")
+    owner: Name
     description: str = ""
-    schemas: list[str] = Field(default_factory=lambda: ["public"], min_length=1)
+    schemas: list[Name] = Field(default_factory=lambda: ["public"], min_length=1)
     destination_schema: str = Field(
         pattern=r"^[a-z][a-z0-9_]*(\$\{SOURCE_NAMESPACE\})?$",
         description="schema of the raw tables; ${SOURCE_NAMESPACE} stands for the source's schema",
     )
+    table_prefix: str = Field(
+        "", pattern=r"^([a-z][a-z0-9_]*)?$", description="put before the name of every raw table"
+    )
+    replication: Literal["cursor", "xmin", "cdc"] = Field(
+        "cursor",
+        description="how changes are found: a cursor column per stream; PostgreSQL's row versions "
+        "(xmin: no cursor needed, no deletes, no views); its write-ahead log (cdc: deletes too)",
+    )
+    cdc: CdcOptions | None = Field(None, description="for replication: cdc")
+    schema_changes: SchemaChanges = Field(
+        default_factory=SchemaChanges, description="what to do when the source looks otherwise"
+    )
     fresh_within: Duration = Field(description="how old the last good sync may be")
+    deadline: Duration = Field(timedelta(hours=6), description="for one sync; then it is cancelled")
+    stall: Duration = Field(
+        timedelta(minutes=30), description="without progress while it runs; then it is cancelled"
+    )
+    poll: Duration = Field(timedelta(seconds=5), description="longest pause between two looks at a sync")
     streams: list[StreamDeclaration] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _no_collision(self) -> Self:
-        targets: dict[tuple[str, str], str] = {}
-        for stream in self.streams:
-            if stream.namespace not in self.schemas:
-                raise ValueError(f"stream {stream.name}: schema {stream.namespace} is not among schemas")
-            # Snowflake folds names to upper case, so names that differ in case only are one table.
-            target = (self.target_schema(stream).lower(), stream.name.lower())
-            name = f"{stream.namespace}.{stream.name}"
-            if target in targets:
-                raise ValueError(f"{targets[target]} and {name} would be the same table {'.'.join(target)}")
-            targets[target] = name
+    def _consistent(self) -> Self:
+        refuse(
+            "ConnectionDeclaration", [*self._method_problems(), *self._cursor_problems(), *self._collisions()]
+        )
         return self
 
     def target_schema(self, stream: StreamDeclaration) -> str:
         """Return the schema in the warehouse that a stream is written to."""
         return self.destination_schema.replace("${SOURCE_NAMESPACE}", stream.namespace)
+
+    def target_table(self, stream: StreamDeclaration) -> str:
+        """Return the name of a stream's raw table."""
+        return self.table_prefix + (stream.raw_name or stream.name)
+
+    def _method_problems(self) -> Iterator[tuple[Place, str]]:
+        if self.replication == "cdc" and self.cdc is None:
+            yield ("replication",), "cdc needs cdc: with replication_slot and publication"
+        if self.replication != "cdc" and self.cdc is not None:
+            yield ("cdc",), f"goes with replication: cdc, not {self.replication}"
+
+    def _cursor_problems(self) -> Iterator[tuple[Place, str]]:
+        for number, stream in enumerate(self.streams):
+            if not stream.sync_mode.startswith("incremental"):
+                continue
+            if self.replication == "cursor" and not stream.cursor:
+                yield ("streams", number), f"{stream.sync_mode} needs a cursor"
+            if self.replication != "cursor" and stream.cursor:
+                yield (
+                    ("streams", number, "cursor"),
+                    f"{self.replication} finds changes by itself: remove the cursor",
+                )
+
+    def _collisions(self) -> Iterator[tuple[Place, str]]:
+        targets: dict[tuple[str, str], str] = {}
+        for number, stream in enumerate(self.streams):
+            if stream.namespace not in self.schemas:
+                field = "namespace" if "namespace" in stream.model_fields_set else "name"
+                yield (
+                    ("streams", number, field),
+                    f"stream {stream.name}: schema {stream.namespace} is not among schemas",
+                )
+            target, name = self.target_key(stream), f"{stream.namespace}.{stream.name}"
+            if target in targets:
+                yield (
+                    ("streams", number, "name"),
+                    f"{targets[target]} and {name} would be the same table {'.'.join(target)}",
+                )
+            targets.setdefault(target, name)
+
+    def target_key(self, stream: StreamDeclaration) -> tuple[str, str]:
+        """Return schema and raw table so that equal ones are one table.
+
+        Snowflake folds names to upper case, so names that differ in case only are one table.
+        """
+        return self.target_schema(stream).lower(), self.target_table(stream).lower()
 
 
 def load_declarations(folder: Path = FOLDER) -> list[ConnectionDeclaration]:
@@ -110,7 +194,25 @@ def load_declarations(folder: Path = FOLDER) -> list[ConnectionDeclaration]:
     doubles = sorted({source for source in sources if sources.count(source) > 1})
     if doubles:
         raise ConfigurationError(f"Declared in more than one file of {folder}: {', '.join(doubles)}")
+    _refuse_shared_tables(list(zip(files, declarations, strict=True)))
     return sorted(declarations, key=lambda declaration: declaration.source)
+
+
+def _refuse_shared_tables(declared: Sequence[tuple[Path, ConnectionDeclaration]]) -> None:
+    """Two connections that write one raw table would overwrite each other's rows in turn."""
+    writers: dict[tuple[str, str], str] = {}
+    problems = []
+    for file, declaration in declared:
+        for number, stream in enumerate(declaration.streams):
+            target = declaration.target_key(stream)
+            writer = f"{declaration.source}'s {stream.namespace}.{stream.name}"
+            if target in writers:
+                line = DeclarationFile(file).line(("streams", number, "name"))
+                both = f"{writers[target]} and {writer}"
+                problems.append(f"{file}:{line}: {both} would be the same table {'.'.join(target)}")
+            writers.setdefault(target, writer)
+    if problems:
+        raise wrong(problems)
 
 
 def load_declaration(file: Path) -> ConnectionDeclaration:
@@ -119,53 +221,10 @@ def load_declaration(file: Path) -> ConnectionDeclaration:
     Raises:
         ConfigurationError: the file is wrong; the message lists line and reason of each problem.
     """
+    read = DeclarationFile(file)
+    if not isinstance(read.content, dict):
+        not_a_mapping(file)
     try:
-        node = yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
-        content = yaml.safe_load(file.read_text())
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise _wrong([f"{file}:{line}: {error.problem}"]) from None
-    if not isinstance(content, dict):
-        raise _wrong([f"{file}:1: a mapping with source, owner, streams, ... is expected"])
-    try:
-        return ConnectionDeclaration.model_validate(content)
+        return ConnectionDeclaration.model_validate(read.content)
     except ValidationError as error:
-        raise _wrong(
-            [
-                f"{file}:{_line(node, problem['loc'])}: {_where(problem['loc'])}{_what(problem['msg'])}"
-                for problem in error.errors(include_input=False, include_url=False)
-            ]
-        ) from None
-
-
-def _wrong(problems: list[str]) -> ConfigurationError:
-    return ConfigurationError(
-        "A connection is declared wrongly:\n" + "\n".join(problems), next_command="floe connections plan"
-    )
-
-
-def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
-    """Return the line (from 1) of the deepest part of `path` that is in the file."""
-    if node is None:
-        return 1
-    line: int = node.start_mark.line + 1
-    for step in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _where(path: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(str(step) for step in path)}: " if path else ""
-
-
-def _what(message: str) -> str:
-    return message.removeprefix("Value error, ")
+        raise wrong(read.problems(error)) from None

@@ -13,9 +13,11 @@ from lambda_csv_loader.ducklake import DuckLakeSettings
 from lambda_csv_loader.settings import SnowflakeSettings
 
 Document = dict[str, Any]
-SECRETS = ("password", "private_key", "private_key_password")
+SECRETS = ("password", "private_key", "private_key_password", "ca_certificate")
 # Airbyte's Snowflake destination turns numeric into FLOAT unless told otherwise (airbytehq/airbyte#83713).
 DECIMALS = {"number_data_type": "NUMBER(38,9)"}
+# Lists whose order means nothing; a server may give them in another one.
+_UNORDERED = ("schemas", "primaryKey", "selectedFields")
 
 
 def source_document(settings: PostgresSource, declaration: ConnectionDeclaration) -> Document:
@@ -28,8 +30,26 @@ def source_document(settings: PostgresSource, declaration: ConnectionDeclaration
         "schemas": declaration.schemas,
         "username": settings.user,
         "password": settings.password.get_secret_value(),
-        "replication_method": {"method": "Standard"},
+        "ssl_mode": _ssl_mode(settings),
+        "replication_method": _replication_method(declaration),
     }
+
+
+def _ssl_mode(settings: PostgresSource) -> Document:
+    mode: Document = {"mode": settings.ssl_mode}
+    if settings.ssl_ca_certificate is not None:
+        mode["ca_certificate"] = settings.ssl_ca_certificate.get_secret_value()
+    return mode
+
+
+def _replication_method(declaration: ConnectionDeclaration) -> Document:
+    """Return how changes are found.
+
+    Source: https://docs.airbyte.com/integrations/sources/postgres#reference
+    """
+    if declaration.cdc is not None:
+        return {"method": "CDC", "plugin": "pgoutput", **declaration.cdc.model_dump()}
+    return {"method": {"cursor": "Standard", "xmin": "Xmin"}[declaration.replication]}
 
 
 def destination_document(warehouse: DuckLakeSettings | SnowflakeSettings) -> Document:
@@ -57,6 +77,7 @@ def destination_document(warehouse: DuckLakeSettings | SnowflakeSettings) -> Doc
 
 def connection_document(declaration: ConnectionDeclaration) -> Document:
     """Return what a connection is to be like, but for the ids of its ends."""
+    new_columns = "ignore" if declaration.schema_changes.columns == "ignore" else "propagate_columns"
     return {
         "name": declaration.source,
         "status": "active",
@@ -64,7 +85,8 @@ def connection_document(declaration: ConnectionDeclaration) -> Document:
         "schedule": {"scheduleType": "manual"},
         "namespaceDefinition": "custom_format",
         "namespaceFormat": declaration.destination_schema,
-        "nonBreakingSchemaUpdatesBehavior": "propagate_columns",
+        "prefix": declaration.table_prefix,
+        "nonBreakingSchemaUpdatesBehavior": new_columns,
         "configurations": {"streams": [_stream(stream) for stream in declaration.streams]},
     }
 
@@ -81,18 +103,21 @@ def _stream(stream: StreamDeclaration) -> Document:
         document["primaryKey"] = [[name] for name in stream.primary_key]
     if stream.columns:
         document["selectedFields"] = [{"fieldPath": [name]} for name in stream.columns]
+    if stream.raw_name:
+        document["destinationObjectName"] = stream.raw_name
     return document
 
 
-def keep_undeclared(wanted: Document, present: Document) -> None:
-    """Let streams that somebody added by hand stay: a PATCH replaces the whole list."""
-    streams = wanted["configurations"]["streams"]
-    declared = {(stream["namespace"], stream["name"]) for stream in streams}
-    streams += [
-        stream
-        for stream in present["configurations"]["streams"]
-        if (stream.get("namespace"), stream["name"]) not in declared
-    ]
+def undeclared_streams(wanted: Document, present: Document) -> list[Document]:
+    """Return the streams of a connection that somebody added by hand."""
+    ours = wanted["configurations"]["streams"]
+    return [stream for stream in _streams_of(present) if not any(_same(mine, stream, ours) for mine in ours)]
+
+
+def keep_undeclared(wanted: Document, present: Document) -> Document:
+    """Return `wanted` with the streams that were added by hand: a PATCH replaces the whole list."""
+    streams = [*wanted["configurations"]["streams"], *undeclared_streams(wanted, present)]
+    return {**wanted, "configurations": {"streams": streams}}
 
 
 def differences(wanted: Any, present: Any, path: str = "") -> tuple[str, ...]:
@@ -106,19 +131,47 @@ def differences(wanted: Any, present: Any, path: str = "") -> tuple[str, ...]:
         )
     if path.endswith("streams") and isinstance(wanted, list) and isinstance(present, list):
         return _stream_differences(wanted, present)
-    return () if wanted == present else (f"{path}: {present} → {wanted}",)
+    if path.endswith(_UNORDERED) and isinstance(wanted, list) and isinstance(present, list):
+        return () if _sorted(wanted) == _sorted(present) else (f"{path}: {present} → {wanted}",)
+    # An empty text is what servers leave out.
+    return (
+        () if wanted == present or (wanted == "" and present is None) else (f"{path}: {present} → {wanted}",)
+    )
 
 
 def _stream_differences(wanted: list[Document], present: list[Document]) -> tuple[str, ...]:
-    def by_name(streams: list[Document]) -> dict[str, Document]:
-        return {f"{s.get('namespace', 'public')}.{s['name']}": s for s in streams}
-
-    ours, theirs = by_name(wanted), by_name(present)
-    found = [f"stream {name}: added" for name in ours if name not in theirs]
-    for name in ours:
-        if name in theirs:
-            found += differences(ours[name], theirs[name], f"stream {name}")
+    found: list[str] = []
+    for stream in wanted:
+        name = f"{stream['namespace']}.{stream['name']}"
+        theirs = next((other for other in present if _same(stream, other, wanted)), None)
+        if theirs is None:
+            found.append(f"stream {name}: added")
+            continue
+        shown = {key: value for key, value in stream.items() if key != "namespace"}
+        found += differences(shown, theirs, f"stream {name}")
+        # Left out, these mean "all columns" and "the table's own name".
+        for key in ("selectedFields", "destinationObjectName"):
+            if theirs.get(key) and key not in stream:
+                found.append(f"stream {name}.{key}: {theirs[key]} → none")
     return tuple(found)
+
+
+def _same(declared: Document, other: Document, among: list[Document]) -> bool:
+    """Tell whether a server's stream is the declared one; older servers do not show its namespace."""
+    if declared["name"] != other["name"]:
+        return False
+    namespace = other.get("namespace")
+    alone = sum(stream["name"] == declared["name"] for stream in among) == 1
+    return namespace == declared["namespace"] or (namespace is None and alone)
+
+
+def _streams_of(connection: Document) -> list[Document]:
+    streams = (connection.get("configurations") or {}).get("streams") or []
+    return list(streams)
+
+
+def _sorted(items: list[Any]) -> list[str]:
+    return sorted(str(item) for item in items)
 
 
 def has_secrets(configuration: Document) -> bool:

@@ -1,4 +1,4 @@
-"""`floe connections`: the declared connections against the Airbyte server."""
+"""`floe connections`: the declared connections against the Airbyte server and the databases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from deployments.terminal import console, errors
 
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     from deployments.provision import Change
 
 app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
-_SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "none": " "}
+_SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "delete": "[red]-[/]", "none": " "}
+Prune = Annotated[bool, typer.Option("--prune", help="delete what the workspace has and no file declares")]
 
 
 @app.command()
-def plan() -> None:
+def plan(prune: Prune = False) -> None:
     """Show what `apply` would change on the Airbyte server; nothing is changed."""
     declarations, settings, server = _inputs()
     from deployments import provision
 
-    _show(provision.plan(declarations, settings, server))
+    _show(provision.plan(declarations, settings, server, prune=prune))
 
 
 @app.command()
@@ -34,17 +36,17 @@ def apply(
     secrets: Annotated[
         bool, typer.Option("--secrets", help="send the passwords again, after they were changed")
     ] = False,
+    prune: Prune = False,
 ) -> None:
-    """Create and update the declared connections, and save their Prefect blocks; deletes nothing."""
+    """Create and update the declared connections, and save their Prefect blocks."""
     declarations, settings, server = _inputs()
     from blocks.register import register
     from deployments import provision
 
-    done = provision.apply(declarations, settings, server, resend_secrets=secrets)
+    done = provision.apply(declarations, settings, server, resend_secrets=secrets, prune=prune)
     _show(done.changes)
-    saved = register({**provision.connection_blocks(declarations, settings, done.connection_ids)})
-    for registration in saved:
-        console.print(f"block {registration.name}: {registration.change}")
+    for saved in register(provision.connection_blocks(declarations, settings, done.connection_ids)):
+        console.print(f"block {saved.name}: {saved.change}")
 
 
 @app.command()
@@ -95,7 +97,8 @@ def _inputs() -> tuple[list[ConnectionDeclaration], Settings, AirbyteServer]:
 
 def _show(changes: Sequence[Change]) -> None:
     for change in changes:
-        console.print(f"{_SIGNS[change.action]} {change.kind} {change.name}")
+        note = f" [dim]({escape(change.note)})[/]" if change.note else ""
+        console.print(f"{_SIGNS[change.action]} {change.kind} {escape(change.name)}{note}")
         for detail in change.details:
             console.print(f"    {detail}", markup=False)
     count = sum(change.action != "none" for change in changes)

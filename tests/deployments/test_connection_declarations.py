@@ -56,20 +56,38 @@ def test_a_declaration_says_owner_freshness_and_mode_of_each_stream(tmp_path: Pa
         ("owner: customer care\n", "", 1, "owner: Field required"),
         ("owner: customer care", "owner: [1]", 2, "owner: Input should be a valid string"),
         ("source: crm", "source: CRM", 1, "source: String should match pattern"),
-        ("fresh_within: 26h", "fresh_within: soon", 4, "fresh_within: give minutes, hours or days"),
+        ("fresh_within: 26h", "fresh_within: soon", 4, "fresh_within: give seconds, minutes, hours or days"),
         ("fresh_within: 8d", "freshwithin: 8d", 12, "streams.1.freshwithin: Extra inputs are not permitted"),
         ("    cursor: updated_at\n", "", 6, "streams.0: incremental_deduped_history needs a cursor"),
         ("    primary_key: [id]\n", "", 6, "streams.0: incremental_deduped_history needs a primary_key"),
-        ("fresh_within: 8d", "cursor: x", 10, "streams.1: full_refresh_overwrite reads everything"),
+        ("fresh_within: 8d", "cursor: x", 12, "streams.1.cursor: full_refresh_overwrite reads everything"),
         ("mode: full_refresh_overwrite", "mode: cdc", 11, "streams.1.sync_mode: Input should be"),
-        ("name: reason", "name: Customer", 1, "would be the same table raw_crm.customer"),
+        ("name: reason", "name: Customer", 10, "would be the same table raw_crm.customer"),
         (
             "name: reason",
             "name: reason\n    namespace: hr",
-            1,
+            11,
             "stream reason: schema hr is not among schemas",
         ),
-        ("[id]", "[id]\n    columns: [id, name]", 6, "columns must hold the key and the cursor: updated_at"),
+        ("[id]", "[id]\n    columns: [id, name]", 10, "columns must hold the key and the cursor: updated_at"),
+        ("[id]", "[id]\n    columns: []", 10, "columns: List should have at least 1 item"),
+        ("[id]", "[id, id]", 9, "primary_key: given twice: id"),
+        ("[id]", "['']", 9, "primary_key.0: String should have at least 1 character"),
+        ("cursor: updated_at", "cursor: ''", 8, "cursor: String should have at least 1 character"),
+        ("fresh_within: 26h", "fresh_within: 0h", 4, "more than 0"),
+        (
+            "name: reason",
+            "name: reason\n    namespace: null",
+            11,
+            "namespace: Input should be a valid string",
+        ),
+        ("name: reason", "name: reason\n    name: other", 11, "name is given twice"),
+        ("owner: customer care", "owner: a\nowner: b", 3, "owner is given twice"),
+        ("owner: customer care", "owner: ''", 2, "owner: String should have at least 1 character"),
+        ("owner:", "replication: xmin\nowner:", 9, "streams.0.cursor: xmin finds changes by itself"),
+        ("owner:", "replication: cdc\nowner:", 2, "replication: cdc needs cdc:"),
+        ("owner:", "cdc: {replication_slot: a, publication: b}\nowner:", 2, "goes with replication: cdc"),
+        ("owner:", "schema_changes: {columns: shrug}\nowner:", 2, "schema_changes.columns: Input should be"),
         ("streams:", "streams: [", 6, "expected"),
         (GOOD, "", 1, "a mapping with source, owner, streams"),
     ],
@@ -92,6 +110,40 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as raised:
         load_declaration(file)
     assert [line.split(": ")[0] for line in raised.value.what.splitlines()[1:]] == [f"{file}:4", f"{file}:11"]
+
+
+def test_two_connections_do_not_write_one_raw_table(tmp_path: Path) -> None:
+    (tmp_path / "crm.yaml").write_text(GOOD)
+    other = GOOD.replace("source: crm", "source: erp").replace("name: customer", "name: CUSTOMER")
+    (tmp_path / "erp.yaml").write_text(other.replace("name: reason", "name: other"))
+    with pytest.raises(ConfigurationError) as raised:
+        load_declarations(tmp_path)
+    assert raised.value.what.splitlines()[1:] == [
+        f"{tmp_path}/erp.yaml:6: crm's public.customer and erp's public.CUSTOMER "
+        "would be the same table raw_crm.customer"
+    ]
+    (tmp_path / "erp.yaml").write_text(
+        other.replace("fresh_within: 26h", "fresh_within: 26h\ntable_prefix: erp_")
+    )
+    assert [d.source for d in load_declarations(tmp_path)] == ["crm", "erp"]
+
+
+def test_raw_names_may_be_given_where_two_schemas_have_a_table_of_one_name(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    twice = GOOD.replace("name: reason", "name: customer\n    namespace: hr").replace(
+        "streams:", "schemas: [public, hr]\nstreams:"
+    )
+    file.write_text(twice)
+    with pytest.raises(
+        ConfigurationError, match=r"crm\.yaml:11: .*public\.customer and hr\.customer would be the same"
+    ):
+        load_declaration(file)
+    file.write_text(twice.replace("namespace: hr", "namespace: hr\n    raw_name: people"))
+    declaration = load_declaration(file)
+    assert [declaration.target_table(stream) for stream in declaration.streams] == ["customer", "people"]
+    file.write_text(twice.replace("schema: raw_crm", "schema: raw_crm_${SOURCE_NAMESPACE}"))
+    declaration = load_declaration(file)
+    assert [declaration.target_schema(s) for s in declaration.streams] == ["raw_crm_public", "raw_crm_hr"]
 
 
 def test_a_database_is_declared_once(tmp_path: Path) -> None:

@@ -8,48 +8,27 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from typer.testing import CliRunner
 
-from blocks.airbyte import AirbyteServer
+from blocks.airbyte import AirbyteConnection, AirbyteServer
+from blocks.airbyte_errors import AirbyteRequestRefused
 from blocks.errors import ConfigurationError
-from blocks.settings import AirbyteSettings, ObjectStoreSettings, PostgresSource, Settings, load_settings
+from blocks.settings import PostgresSource, Settings
+from blocks.source_database import SourceDatabase
 from deployments import provision
-from deployments.commands.connections import app
-from deployments.connection import ConnectionDeclaration
+from deployments.connection_blocks import connection_block
+from deployments.connection_documents import Document, destination_document, source_document
 from lambda_csv_loader.ducklake import DuckLakeSettings
 from lambda_csv_loader.settings import SnowflakeSettings
-from tests.airbyte_service import CLIENT_ID, CLIENT_SECRET, StandIn, running
+from tests.airbyte_service import StandIn, running
 from tests.conftest import Cluster
+from tests.connection_settings import CUSTOMER, REASON, SECRET, declaration, made
 from tests.scripted_server import Answer, scripted
-
-SECRET = "the-source-password"
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     with running(tmp_path_factory.mktemp("airbyte")) as stand_in:
         yield stand_in
-
-
-def declaration(source: str, *streams: dict[str, Any]) -> ConnectionDeclaration:
-    return ConnectionDeclaration.model_validate(
-        {
-            "source": source,
-            "owner": "somebody",
-            "destination_schema": f"raw_{source}",
-            "fresh_within": "26h",
-            "streams": list(streams),
-        }
-    )
-
-
-CUSTOMER = {
-    "name": "customer",
-    "sync_mode": "incremental_deduped_history",
-    "cursor": "changed",
-    "primary_key": ["id"],
-}
-REASON = {"name": "reason", "sync_mode": "full_refresh_overwrite"}
 
 
 @pytest.fixture
@@ -74,17 +53,6 @@ def settings(
             password=SecretStr(cluster.password),
         )
     return made(stand_in.url, sources, new_lake(), workspace=request.node.name)
-
-
-def made(url: str, sources: dict[str, PostgresSource], warehouse: Any, workspace: str = "floe") -> Settings:
-    return Settings(
-        airbyte=AirbyteSettings(
-            server_url=url, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET), workspace=workspace
-        ),
-        sources=sources,
-        object_store=ObjectStoreSettings(bucket="b", queue_url="q", dead_letter_queue_url="d"),
-        warehouse=warehouse,
-    )
 
 
 def actions(changes: list[provision.Change]) -> list[tuple[str, str, str]]:
@@ -131,8 +99,8 @@ def test_a_difference_is_shown_without_secrets_and_mended(settings: Settings) ->
 
     assert changes["source"].details == ("username: floe → somebody_else",)
     assert changes["connection"].details == (
-        "stream public.reason: added",
         "stream public.customer.cursorField: ['changed'] → ['id']",
+        "stream public.reason: added",
     )
     settings.sources["crm"].user = "floe"
     applied = provision.apply(declared, settings, server)
@@ -182,11 +150,35 @@ def test_a_source_without_settings_is_named(settings: Settings) -> None:
 def test_the_blocks_are_named_after_their_sources(settings: Settings) -> None:
     declared = [declaration("crm", REASON)]
     blocks = provision.connection_blocks(declared, settings, {"crm": "some-id"})
-    assert blocks["crm"].model_dump(include={"connection_id", "name", "destination_schema"}) == {
-        "connection_id": "some-id",
-        "name": "crm",
-        "destination_schema": "raw_crm",
-    }
+    assert list(blocks) == ["crm", "crm-source"]
+    crm, database = blocks["crm"], blocks["crm-source"]
+    assert isinstance(crm, AirbyteConnection) and isinstance(database, SourceDatabase)
+    assert (crm.connection_id, crm.name, crm.destination_schema) == ("some-id", "crm", "raw_crm")
+    assert (database.database, database.ssl_mode) == (settings.sources["crm"].database, "prefer")
+
+
+def test_a_block_has_what_its_declaration_says() -> None:
+    declared = declaration(
+        "crm",
+        CUSTOMER,
+        {**REASON, "namespace": "hr", "fresh_within": "8d", "owner": "personnel"},
+        destination_schema="raw_${SOURCE_NAMESPACE}",
+        table_prefix="crm_",
+        schemas=["public", "hr"],
+        schema_changes={"columns": "fail"},
+        **{"deadline": "2h", "stall": "10m", "poll": "15s"},
+    )
+    server = AirbyteServer(server_url="http://127.0.0.1:1", token="t")
+    block = connection_block(declared, server, "some-id")
+    assert (block.deadline_seconds, block.stall_seconds, block.poll_seconds) == (7200, 600, 15)
+    assert (block.schema_changes.columns, block.schema_changes.key_and_cursor) == ("fail", "fail")
+    assert [
+        (s.full_name, s.raw_schema, s.raw_table, s.cursor, s.primary_key, s.fresh_within_seconds, s.owner)
+        for s in block.streams
+    ] == [
+        ("public.customer", "raw_public", "crm_customer", "changed", ("id",), 26 * 3600.0, "somebody"),
+        ("hr.reason", "raw_hr", "crm_reason", None, (), 8 * 86400.0, "personnel"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +209,9 @@ def test_decimals_on_snowflake_are_set_and_verified(tmp_path: Path, honours: boo
         f"GET {public}/workspaces": [Answer(body={"data": [{"name": "floe", "workspaceId": "w"}]})],
         f"GET {public}/destinations": [listing],
         f"POST {public}/destinations": [Answer(body={"destinationId": "d", "configuration": kept})],
+        f"DELETE {public}/destinations/d": [Answer(body={})],
+        f"GET {public}/sources": [listing],
+        f"GET {public}/connections": [listing],
     }
     with scripted(script) as server:
         server_block = AirbyteServer(server_url=server.url, token="t")
@@ -229,47 +224,149 @@ def test_decimals_on_snowflake_are_set_and_verified(tmp_path: Path, honours: boo
                 ConfigurationError, match=r"does not honour .* number_data_type: None → NUMBER"
             ):
                 provision.apply([], settings, server_block)
+        # A destination that would turn decimals into floats is not left behind.
+        assert server.times(f"DELETE {public}/destinations/d") == (0 if honours else 1)
         sent = next(body for call, body in server.bodies if call == f"POST {public}/destinations")
     assert b'"number_data_type":"NUMBER(38,9)"' in sent.replace(b": ", b":")
 
 
-def test_floe_connections_plan_prints_what_apply_would_do(
-    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FLOE_HOME", str(tmp_path))
-    values = {
-        "FLOE_AIRBYTE__SERVER_URL": stand_in.url,
-        "FLOE_AIRBYTE__CLIENT_ID": CLIENT_ID,
-        "FLOE_AIRBYTE__CLIENT_SECRET": CLIENT_SECRET,
-        "FLOE_AIRBYTE__WORKSPACE": "planned",
-        "FLOE_OBJECT_STORE__BUCKET": "b",
-        "FLOE_OBJECT_STORE__QUEUE_URL": "q",
-        "FLOE_OBJECT_STORE__DEAD_LETTER_QUEUE_URL": "d",
-        "FLOE_WAREHOUSE__TYPE": "ducklake",
-        "FLOE_WAREHOUSE__PORT": "1",
-        "FLOE_WAREHOUSE__PASSFILE": str(tmp_path / "passfile"),
-        "FLOE_WAREHOUSE__DATA_PATH": str(tmp_path / "lake"),
-        "FLOE_WAREHOUSE__EXTENSION_DIRECTORY": str(tmp_path),
-    }
-    for source in ("CRM", "ERP", "ACCOUNTING"):
-        for name, value in {"HOST": "h", "DATABASE": "d", "USER": "u", "PASSWORD": SECRET}.items():
-            values[f"FLOE_SOURCES__{source}__{name}"] = value
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    load_settings.cache_clear()
-    try:
-        result = CliRunner().invoke(app, ["plan"], catch_exceptions=False)
-    finally:
-        load_settings.cache_clear()
-    assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        "+ workspace planned",
-        "+ destination floe warehouse",
-        "+ source accounting",
-        "+ connection accounting",
-        "+ source crm",
-        "+ connection crm",
-        "+ source erp",
-        "+ connection erp",
-        "8 to change",
+def by_hand(settings: Settings, server: AirbyteServer, **connection: Any) -> dict[str, str]:
+    """Make a source, a destination and a connection as a person would; return their ids."""
+    client = server.get_client()
+    workspace = client.request("POST", "/workspaces", {"name": settings.airbyte.workspace})["workspaceId"]
+
+    def actor(kind: str, name: str, configuration: Document) -> str:
+        body = {"name": name, "workspaceId": workspace, "configuration": configuration}
+        return str(client.request("POST", f"/{kind}s", body)[f"{kind}Id"])
+
+    source = actor("source", "Our CRM", source_document(settings.sources["crm"], declaration("crm", REASON)))
+    destination = actor("destination", "The lake", destination_document(settings.warehouse))
+    body = {"name": "crm", "sourceId": source, "destinationId": destination, **connection}
+    made_there = client.request("POST", "/connections", body)
+    return {"source": source, "destination": destination, "connection": made_there["connectionId"]}
+
+
+def names(server: AirbyteServer, kind: str, settings: Settings) -> list[str]:
+    client = server.get_client()
+    (workspace,) = [
+        w["workspaceId"] for w in client.pages("/workspaces") if w["name"] == settings.airbyte.workspace
     ]
+    return sorted(item["name"] for item in client.pages(f"/{kind}s", workspaceIds=workspace))
+
+
+def test_a_connection_made_by_hand_is_adopted_with_its_source_and_destination(settings: Settings) -> None:
+    server = provision.server_block(settings)
+    ids = by_hand(settings, server, configurations={"streams": [{"name": "reason"}]})
+    declared = [declaration("crm", CUSTOMER, REASON)]
+
+    planned = provision.plan(declared, settings, server)
+    done = provision.apply(declared, settings, server)
+
+    assert actions(planned)[1:] == [
+        ("destination", "The lake", "none"),
+        ("source", "Our CRM", "none"),
+        ("connection", "crm", "update"),
+    ]
+    assert done.connection_ids == {"crm": ids["connection"]}
+    assert (names(server, "source", settings), names(server, "destination", settings)) == (
+        ["Our CRM"],
+        ["The lake"],
+    )
+    connection = server.get_client().connection(ids["connection"])
+    assert (connection["namespaceFormat"], len(connection["configurations"]["streams"])) == ("raw_crm", 2)
+    assert all(change.action == "none" for change in provision.plan(declared, settings, server))
+
+
+def test_a_connection_of_another_kind_of_source_is_not_adopted(settings: Settings) -> None:
+    public = "/api/public/v1"
+    found = {"name": "crm", "connectionId": "c", "sourceId": "s", "destinationId": "d"}
+    lake = {"destinationType": "ducklake", "configuration": destination_document(settings.warehouse)}
+    script = {
+        f"GET {public}/workspaces": [Answer(body={"data": [{"name": "floe", "workspaceId": "w"}]})],
+        f"GET {public}/connections": [Answer(body={"data": [found]})],
+        f"GET {public}/destinations/d": [Answer(body={"destinationId": "d", "name": "lake", **lake})],
+        f"GET {public}/sources/s": [Answer(body={"sourceId": "s", "name": "My CRM", "sourceType": "mysql"})],
+    }
+    with scripted(script) as server, pytest.raises(ConfigurationError, match="My CRM is mysql, not postgres"):
+        provision.apply(
+            [declaration("crm", REASON)],
+            made(server.url, settings.sources, settings.warehouse),
+            AirbyteServer(server_url=server.url, token="t"),
+        )
+    assert not any(call.startswith(("POST", "PATCH")) for call in server.asked)
+
+
+def test_a_refused_connection_leaves_no_source_behind(settings: Settings) -> None:
+    server = provision.server_block(settings)
+    with pytest.raises(AirbyteRequestRefused, match="nowhere was not found"):
+        provision.apply([declaration("crm", {**REASON, "name": "nowhere"})], settings, server)
+    assert names(server, "source", settings) == []
+
+
+def test_what_is_not_declared_is_deleted_only_with_prune(settings: Settings) -> None:
+    server = provision.server_block(settings)
+    declared = [declaration("crm", CUSTOMER, REASON), declaration("erp", REASON)]
+    both = provision.apply(declared, settings, server)
+    (narrower,) = [declaration("crm", CUSTOMER)]
+
+    left = provision.plan([narrower], settings, server)
+    provision.apply([narrower], settings, server)
+    assert [(c.kind, c.name, c.action, c.note.split(";")[0]) for c in left[4:]] == [
+        ("stream", "crm reason", "none", "not declared, left alone"),
+        ("connection", "erp", "none", "not declared, left alone"),
+        ("source", "erp", "none", "not declared, left alone"),
+    ]
+    assert names(server, "source", settings) == ["crm", "erp"]
+
+    planned = provision.plan([narrower], settings, server, prune=True)
+    assert actions(planned)[3:] == [
+        ("connection", "crm", "update"),
+        ("connection", "erp", "delete"),
+        ("source", "erp", "delete"),
+    ]
+    assert planned[3].details == ("stream reason: removed",)
+    assert names(server, "connection", settings) == ["crm", "erp"]
+
+    assert provision.apply([narrower], settings, server, prune=True).changes == planned
+    assert [names(server, kind, settings) for kind in ("connection", "source", "destination")] == [
+        ["crm"],
+        ["crm"],
+        ["floe warehouse"],
+    ]
+    streams = server.get_client().connection(both.connection_ids["crm"])["configurations"]["streams"]
+    assert [stream["name"] for stream in streams] == ["customer"]
+
+
+def test_columns_that_are_selected_no_more_are_seen(settings: Settings) -> None:
+    server = provision.server_block(settings)
+    chosen = {**CUSTOMER, "columns": ["id", "changed"]}
+    provision.apply([declaration("crm", chosen)], settings, server)
+    turned = {**CUSTOMER, "columns": ["changed", "id"]}
+    assert {c.action for c in provision.plan([declaration("crm", turned)], settings, server)} == {"none"}
+
+    everything = [declaration("crm", CUSTOMER)]
+    (change,) = [c for c in provision.plan(everything, settings, server) if c.action != "none"]
+    assert change.details[0].startswith("stream public.customer.selectedFields: [{'fieldPath': ['id']}")
+    provision.apply(everything, settings, server)
+    assert {c.action for c in provision.plan(everything, settings, server)} == {"none"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"replication": "xmin"}, "lacks the replication method Xmin"),
+        (
+            {"replication": "cdc", "cdc": {"replication_slot": "s", "publication": "p"}},
+            "lacks the replication method CDC",
+        ),
+    ],
+    ids=["xmin", "cdc"],
+)
+def test_a_way_to_find_changes_that_the_server_lacks_is_refused(
+    settings: Settings, fields: dict[str, Any], words: str
+) -> None:
+    server = provision.server_block(settings)
+    declared = declaration("crm", {**CUSTOMER, "cursor": None}, **fields)
+    with pytest.raises(AirbyteRequestRefused, match=words):
+        provision.apply([declared], settings, server)
+    assert names(server, "connection", settings) == []
