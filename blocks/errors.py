@@ -3,6 +3,7 @@
 FloeError                     lambda_csv_loader/errors.py
 ├── PermanentError            never retried
 │   ├── ConfigurationError    a setting, a declaration or a block is wrong
+│   ├── SourceSchemaChanged   a table of a source is not as declared (blocks/schema_drift.py)
 │   ├── DbtFailed             a model, snapshot or test of the dbt project failed
 │   └── ...                   each room's own leaves
 └── TransientError            retried with backoff

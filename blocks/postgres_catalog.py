@@ -24,7 +24,7 @@ with recursive base as (
 columns as (
     select b.attrelid, json_agg(json_build_object(
         'name', a.attname, 'type', t.typname, 'category', t.typcategory,
-        'declared', format_type(b.type_id, b.modifier), 'not_null', a.attnotnull,
+        'declared', format_type(b.type_id, b.modifier), 'not_null', a.attnotnull, 'position', b.attnum,
         'modifier', case when t.typname = 'numeric' and b.modifier >= 4 then b.modifier - 4 end
     ) order by b.attnum) as columns
     from base b
@@ -66,6 +66,7 @@ class SourceTable:
         columns: in the table's order.
         primary_key: its columns, empty when there is none.
         unique_keys: every set of columns that PostgreSQL keeps unique and not null.
+        kind: `pg_class.relkind`: r a table, p a partitioned one, v a view, m a materialized one, f foreign.
     """
 
     schema: str
@@ -74,6 +75,7 @@ class SourceTable:
     columns: list[SourceColumn]
     primary_key: list[str]
     unique_keys: list[list[str]]
+    kind: str = "r"
 
     def column(self, name: str) -> SourceColumn | None:
         """Return the column of that name, None when there is none."""
@@ -110,6 +112,7 @@ def _table(document: dict[str, object]) -> SourceTable:
         columns=[_column(column) for column in columns],
         primary_key=keys[0] if document["primary"] and keys else [],
         unique_keys=keys,
+        kind=str(document["kind"]),
     )
 
 
@@ -127,4 +130,5 @@ def _column(document: dict[str, object]) -> SourceColumn:
         precision=precision,
         scale=scale,
         not_null=bool(document["not_null"]),
+        position=int(str(document["position"])),
     )

@@ -81,6 +81,7 @@ class SourceColumn:
         precision: of a `numeric(p,s)`, else None.
         scale: of a `numeric(p,s)`, else None.
         not_null: whether PostgreSQL refuses NULL.
+        position: `pg_attribute.attnum`, which a renamed column keeps and no later one gets again.
     """
 
     name: str
@@ -90,6 +91,7 @@ class SourceColumn:
     precision: int | None
     scale: int | None
     not_null: bool
+    position: int = 0
 
     @property
     def lake_type(self) -> str:

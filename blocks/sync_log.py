@@ -84,7 +84,7 @@ def record_sync(
         WarehouseUnavailable: nothing was written.
     """
     session = Session(lambda: database)
-    session.run(lambda: _prepare(session))
+    session.run(lambda: prepare(session))
     records = _measured(database, connection, result)
     session.run(lambda: _write(session, connection, result, records, also))
     return records
@@ -95,14 +95,30 @@ def recorded_syncs(database: Database, connection: str) -> set[int]:
     session = Session(lambda: database)
 
     def read() -> set[int]:
-        _prepare(session)
+        prepare(session)
         rows = session.rows(f"select sync_id from ops.syncs where connection = {sql_string(connection)}")
         return {int(row[0]) for row in rows}
 
     return session.run(read)
 
 
-def _prepare(session: Session) -> None:
+def last_good_syncs(database: Database, connection: str) -> dict[tuple[str, str], datetime]:
+    """Return when each stream's last good sync ended, by schema and table."""
+    session = Session(lambda: database)
+
+    def read() -> dict[tuple[str, str], datetime]:
+        prepare(session)
+        rows = session.rows(
+            "select coalesce(namespace, 'public'), stream, max(finished_at) from ops.syncs "
+            f"where connection = {sql_string(connection)} and status = 'succeeded' group by 1, 2"
+        )
+        return {(str(namespace), str(stream)): ended for namespace, stream, ended in rows}
+
+    return session.run(read)
+
+
+def prepare(session: Session) -> None:
+    """Make the tables of `ops` that syncs are recorded in; only inside `session.run`."""
     present = {name.lower() for (name,) in session.rows(_names("table_name", "tables", _OPS))}
     if not present:
         session.execute("create schema if not exists ops")

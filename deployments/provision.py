@@ -31,7 +31,7 @@ from deployments.connection_documents import (
 from deployments.provision_changes import Action, Change, Kind, Provisioned, described
 from deployments.provision_undeclared import Undeclared
 
-__all__ = ["Change", "Provisioned", "apply", "connection_blocks", "plan", "server_block"]
+__all__ = ["Change", "Provisioned", "apply", "connection_blocks", "plan", "server_block", "survey"]
 
 DESTINATION = "floe warehouse"
 Ends = tuple[str | None, str | None]
@@ -56,7 +56,18 @@ def plan(
         ConfigurationError: a declared source has no settings.
         FloeError: the server does not answer or refuses, see `blocks.airbyte_errors`.
     """
-    return _Provisioner(server.get_client(), settings, dry=True, prune=prune).run(declarations).changes
+    return survey(declarations, settings, server, prune=prune).changes
+
+
+def survey(
+    declarations: Sequence[ConnectionDeclaration],
+    settings: Settings,
+    server: AirbyteServer,
+    *,
+    prune: bool = False,
+) -> Provisioned:
+    """Return what `plan` does and the ids of the connections that are there."""
+    return _Provisioner(server.get_client(), settings, dry=True, prune=prune).run(declarations)
 
 
 def apply(

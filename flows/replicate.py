@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 from blocks.airbyte import AirbyteConnection
 from blocks.errors import FloeError
+from blocks.schema_drift import SchemaChange, refuse
+from blocks.schema_memory import Inspection, inspect
+from blocks.source_database import SourceDatabase
 from blocks.sync_log import Database, StreamRecord, record_sync, recorded_syncs
 from blocks.warehouse import Warehouse
 from flows.stream_bars import StreamBars, artifact_key, drawn, newest_job_before
@@ -42,23 +45,31 @@ def replicate(source: str) -> ReplicateResult:
     tried again, it finds its own sync. Every sync leaves its rows in `ops.syncs`, also one that found
     nothing new, failed, or whose run did not live to record it.
 
+    Before the sync the source's tables are compared with the declaration and with what they were at the
+    last good sync: what the connection's policy does not stop at is said in the log and in the run's table.
+
     Args:
         source: the database to replicate, by the name of its Airbyte Connection block
 
     Raises:
+        SourceSchemaChanged: key or cursor of a stream are gone, or what else the policy stops at.
         AirbyteSyncFailed: Airbyte gave up; the message has its reasons.
         AirbyteUnreachable: the server did not answer, several times in a row.
     """
     connection = cast(AirbyteConnection, AirbyteConnection.load(source))
+    warehouse = cast(Warehouse, Warehouse.load("warehouse"))
+    seen = _look_at_source(connection, warehouse)
     bars = StreamBars(source)
     sync = connection.trigger(after=newest_job_before(connection.newest_job_id))
     sync.wait_for_completion(on_progress=bars.show)
-    with cast(Warehouse, Warehouse.load("warehouse")).connect() as database:
-        streams = record_sync(database, connection, sync.outcome())
+    outcome = sync.outcome()
+    with warehouse.connect() as database:
+        memory = seen.memory if outcome.status == "succeeded" else []
+        streams = record_sync(database, connection, outcome, also=memory)
         _record_forgotten(database, connection)
     result = sync.fetch_result()
     bars.finish()
-    drawn(lambda: _publish(source, result.job_id, streams))
+    drawn(lambda: _publish(source, result.job_id, streams, seen.changes))
     return ReplicateResult(
         source=source,
         job_id=result.job_id,
@@ -66,6 +77,27 @@ def replicate(source: str) -> ReplicateResult:
         rows_written=sum(stream.rows_written for stream in streams),
         streams=streams,
     )
+
+
+def _look_at_source(connection: AirbyteConnection, warehouse: Warehouse) -> Inspection:
+    """Compare the source's tables with what is expected, and say what is otherwise."""
+    logger = get_run_logger()
+    try:
+        source = cast(SourceDatabase, SourceDatabase.load(f"{connection.name}-source"))
+    except ValueError:
+        logger.warning(
+            "The tables of %s are not compared with its declaration: there is no block %s-source. "
+            "Next: floe connections apply",
+            connection.name,
+            connection.name,
+        )
+        return Inspection([], [])
+    with warehouse.connect() as database:
+        seen = inspect(source, connection, database)
+    for change in seen.changes:
+        logger.warning("The source of %s has changed: %s", connection.name, change)
+    refuse(connection.name, seen.changes, connection.schema_changes)
+    return seen
 
 
 def _record_forgotten(database: Database, connection: AirbyteConnection) -> None:
@@ -79,7 +111,7 @@ def _record_forgotten(database: Database, connection: AirbyteConnection) -> None
         get_run_logger().warning("Earlier syncs are not all in ops.syncs: %s", error)
 
 
-def _publish(source: str, job_id: int, streams: list[StreamRecord]) -> None:
+def _publish(source: str, job_id: int, streams: list[StreamRecord], changes: list[SchemaChange]) -> None:
     create_table_artifact(
         key=artifact_key("replicate", source),
         table=[
@@ -88,6 +120,11 @@ def _publish(source: str, job_id: int, streams: list[StreamRecord]) -> None:
                 "rows read": stream.rows_read,
                 "rows written": stream.rows_written,
                 "bytes": stream.bytes,
+                "changed in the source": "; ".join(
+                    change.what
+                    for change in changes
+                    if change.stream == f"{stream.namespace}.{stream.stream}"
+                ),
             }
             for stream in streams
         ],

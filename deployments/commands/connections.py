@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
 _SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "delete": "[red]-[/]", "none": " "}
+_LEVELS = {"good": "[green]✓[/]", "notice": "[yellow]![/]", "bad": "[red]✗[/]"}
 Prune = Annotated[bool, typer.Option("--prune", help="delete what the workspace has and no file declares")]
 
 
@@ -81,6 +82,24 @@ def discover(
     console.print(f"Wrote {file}: {streams} streams, {left_out} left out", markup=False)
     variables = f"FLOE_SOURCES__{found.source.upper()}__HOST, __PORT, __DATABASE, __USER, __PASSWORD"
     console.print(f"Next: read it, set {variables}, then floe connections plan", markup=False)
+
+
+@app.command()
+def check(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="take the sources' tables as they are now for the known ones")
+    ] = False,
+) -> None:
+    """Check the Airbyte server, the connections and the databases; exit 1 where something is wrong."""
+    declarations, settings, server = _inputs()
+    from deployments.connection_check import check as findings
+
+    bad = 0
+    for finding in findings(declarations, settings, server, accept=accept):
+        bad += finding.level == "bad"
+        console.print(f"{_LEVELS[finding.level]} {escape(finding.subject)}: {escape(finding.words)}")
+    console.print(f"{bad} wrong" if bad else "Everything is well")
+    raise typer.Exit(1 if bad else 0)
 
 
 def _inputs() -> tuple[list[ConnectionDeclaration], Settings, AirbyteServer]:

@@ -19,10 +19,14 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Scheduled
+from pydantic import SecretStr
 
 from blocks.airbyte_errors import AirbyteSyncFailed
+from blocks.airbyte_streams import ReplicatedStream
 from blocks.airbyte_watch import JobProgress, StreamCounts
+from blocks.schema_drift import SourceSchemaChanged
 from blocks.settings import ROOT
+from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
 from flows.replicate import replicate
 from flows.stream_bars import StreamBars, artifact_key, bar_key
@@ -154,6 +158,49 @@ def test_a_sync_whose_run_never_recorded_it_is_recorded_by_the_next_run(shop: Re
     assert statuses(forgotten.job_id) == set()
     replicate("shop")
     assert statuses(forgotten.job_id) == {"succeeded"}
+
+
+@pytest.fixture
+def guarded(shop: Replication) -> Iterator[Replication]:
+    """The shop with its source's block, its streams declared; both taken back afterwards."""
+    streams = tuple(
+        ReplicatedStream(
+            namespace="public", name=name, raw_schema="raw_shop", raw_table=name, primary_key=("id",)
+        )
+        for name in ("first", "second", "third")
+    )
+    source = SourceDatabase(
+        host="127.0.0.1",
+        port=shop.cluster.port,
+        database=shop.database,
+        user="floe",
+        password=SecretStr(shop.cluster.password),
+    )
+    source.save("shop-source", overwrite=True)
+    shop.block(streams=streams).save("shop", overwrite=True)
+    yield shop
+    SourceDatabase.delete("shop-source")
+    shop.block().save("shop", overwrite=True)
+
+
+def test_a_source_that_has_changed_is_told_of_and_a_lost_key_stops_the_run(guarded: Replication) -> None:
+    newest = guarded.block().newest_job_id
+    replicate("shop")
+    with guarded.source() as source:
+        source.execute("alter table first add column extra text")
+        replicate("shop")
+        rows = json.loads(artifacts("replicate-shop")["replicate-shop"][-1].data)
+        assert {row["stream"]: row["changed in the source"] for row in rows} == {
+            "first": "column extra (text) is new",
+            "second": "",
+            "third": "",
+        }
+        before = newest()
+        source.execute("alter table second drop constraint second_pkey")
+        with pytest.raises(SourceSchemaChanged, match=r"public\.second: no valid unique index"):
+            replicate("shop")
+        source.execute("alter table second add primary key (id)")
+    assert newest() == before
 
 
 PROGRESS = JobProgress(
