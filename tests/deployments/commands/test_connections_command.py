@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from blocks.airbyte import AirbyteConnection
 from blocks.settings import load_settings
 from blocks.source_database import SourceDatabase
+from deployments import provision
 from deployments.commands.connections import app
+from deployments.connection import load_declarations
 from deployments.local.sample import company
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from tests.airbyte_service import CLIENT_ID, CLIENT_SECRET, StandIn, running
@@ -115,7 +117,6 @@ def test_plan_and_apply_say_what_they_do_and_apply_saves_the_blocks(
 
 
 def test_check_says_what_is_well_and_ends_with_1_where_something_is_not(
-    prefect_server: None,
     floe: Callable[..., tuple[int, list[str]]],
     cluster: Cluster,
     databases: dict[str, str],
@@ -124,7 +125,8 @@ def test_check_says_what_is_well_and_ends_with_1_where_something_is_not(
     code, lines = floe("check")
     assert code == 1
     assert "✗ connection crm: to create. Next: floe connections apply" in lines
-    floe("apply")
+    settings = load_settings()
+    provision.apply(load_declarations(), settings, provision.server_block(settings))
 
     code, lines = floe("check", "--accept")
     assert code == 0
