@@ -179,8 +179,8 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             return self._attach(client, own)
         known = int(jobs[0]["jobId"]) if jobs else 0
         for attempt in range(1, TRIGGER_TRIES + 1):
-            if jobs and (str(jobs[0]["status"]) not in TERMINAL or int(jobs[0]["jobId"]) > known):
-                return self._attach(client, jobs[0])
+            if found := _running_or_newer(jobs, known):
+                return self._attach(client, found)
             try:
                 job = client.create_job(self.connection_id)
             except AirbyteUnreachable as error:
@@ -196,6 +196,8 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
                 self.logger.info("Airbyte job %s: sync of %s started", job["jobId"], self.name)
                 return AirbyteSync(self.name, self.patience(), client, job)
             jobs = self._jobs(client)
+        if found := _running_or_newer(jobs, known):
+            return self._attach(client, found)
         raise AirbyteBusy(
             f"Airbyte keeps answering that {self.name} is busy, and shows no job that runs",
             next_command=f"floe run replicate/{self.name}",
@@ -251,6 +253,13 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             )
         if status != "active":
             self.logger.warning("Airbyte says that connection %s is %r, which is new", self.name, status)
+
+
+def _running_or_newer(jobs: list[dict[str, Any]], known: int) -> dict[str, Any] | None:
+    """Return the newest job if it has not ended or is newer than job `known`."""
+    if jobs and (str(jobs[0]["status"]) not in TERMINAL or int(jobs[0]["jobId"]) > known):
+        return jobs[0]
+    return None
 
 
 def _succeeded_since(jobs: list[dict[str, Any]], known: int) -> dict[str, Any] | None:
