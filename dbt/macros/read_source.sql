@@ -1,20 +1,14 @@
 {#
     The one place where a source table is read: its raw rows, with Floe's repairs merged in.
 
-    Cursor-based replication misses rows that were committed late and never sees a delete. Such rows
-    are written to `__floe_repairs_<table>` in the schema of the raw table. That table
-      - has the raw table's columns, and `_floe_repair_action` ('upsert' or 'delete') and
-        `_floe_repaired_at` (timestamp with time zone);
-      - may hold several repairs of one key, and may not exist at all.
-    Per key one row counts: the one with the newest cursor. On equal cursors a repair wins over the raw
-    row, and a later repair over an earlier one. So a row that the source changes after its repair wins
-    by itself, and an old repair can stay. A key whose row is a 'delete' is not there. Without a cursor
-    the time of reading (`_airbyte_extracted_at`, `_floe_repaired_at`) takes its place.
+    Cursor-based replication misses rows that were committed late and never sees a delete. The flow
+    `reconcile` writes such rows to `__floe_repairs_<table>` in the schema of the raw table, which may not
+    exist at all. How the two are merged stands in `merged_rows`.
 
     Args:
         source_name, table_name: as in `source()`.
-        key: list of the columns that identify a row.
-        cursor: column with the row's change time, null in none of the rows; none when there is none.
+        key: list of the columns that identify a row; the stream's primary key.
+        cursor: column with the row's change time; the stream's cursor, none when it has none.
 
     Returns a relation, or a subquery when there are repairs.
 #}
@@ -24,48 +18,34 @@
     {%- if repairs is none -%}
         {{ raw }}
     {%- else -%}
-        {%- set columns = adapter.get_columns_in_relation(raw) | map(attribute='name') | list -%}
+        {%- set columns = floe.quoted_columns(raw) -%}
+        {%- set repair_columns = floe.quoted_columns(repairs) -%}
+        {%- set keys = [] -%}
+        {%- for name in key -%}
+            {%- do keys.append(columns[name | lower]) -%}
+        {%- endfor -%}
         (
-        with
-
-        candidates as (
-
-            select
-                {{ columns | join(', ') }},
-                cast(null as timestamp) as repaired_at,
-                'raw' as repair_action
-            from {{ raw }}
-            union all
-            select
-                {% for column in columns -%}
-                {%- if column | lower == '_airbyte_extracted_at' -%}
-                coalesce({{ column }}, _floe_repaired_at) as {{ column }}
-                {%- else -%}
-                {{ column }}
-                {%- endif -%},
-                {% endfor -%}
-                {{ utc_timestamp('_floe_repaired_at') }},
-                _floe_repair_action
-            from {{ repairs }}
-
-        ),
-
-        newest as (
-
-            select * from candidates
-            qualify row_number() over (
-                partition by {{ key | join(', ') }}
-                order by
-                    {{ cursor or 'coalesce(repaired_at, ' ~ utc_timestamp('_airbyte_extracted_at') ~ ')' }} desc nulls last,
-                    case when repair_action = 'raw' then 1 else 0 end,
-                    repaired_at desc nulls last
-            ) = 1
-
-        )
-
-        select {{ columns | join(', ') }} from newest where repair_action <> 'delete'
+        {{ merged_rows(
+            raw,
+            repairs,
+            columns.values() | list,
+            repair_columns.values() | list,
+            keys,
+            columns[cursor | lower] if cursor else none,
+            '_floe_replaces' in repair_columns
+        ) }}
         ) as merged
     {%- endif -%}
+{%- endmacro %}
+
+
+{# The columns of a relation, quoted as they are spelled, by their names in lower case. #}
+{% macro quoted_columns(relation) -%}
+    {%- set columns = {} -%}
+    {%- for column in adapter.get_columns_in_relation(relation) -%}
+        {%- do columns.update({column.name | lower: adapter.quote(column.name)}) -%}
+    {%- endfor -%}
+    {%- do return(columns) -%}
 {%- endmacro %}
 
 
