@@ -88,7 +88,8 @@ def find_differences(
     if table.cursor is not None and bounds.upper is None:
         return Findings(bounds)
     buckets = max(1, min(MOST_BUCKETS, rows // ROWS_PER_BUCKET))
-    here = _buckets(database.execute(table.warehouse_buckets(bounds, buckets)) and database.fetchall())
+    database.execute(table.warehouse_buckets(bounds, buckets))
+    here = _buckets(database.fetchall())
     there = _buckets(_query(source, table.source_buckets(bounds, buckets)))
     differing = sorted(
         bucket for bucket in here.keys() | there.keys() if here.get(bucket) != there.get(bucket)

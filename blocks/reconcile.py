@@ -40,7 +40,17 @@ _WINDOWED = ("date", "timestamp", "timestamptz")
 
 
 class DifferencesFound(PermanentError):
-    """The warehouse differs from the source, and the stream's policy is to fail."""
+    """The warehouse differs from the source, and the stream's policy is to fail.
+
+    Args:
+        what: which rows differ.
+        found: the counts, remembered already.
+        next_command: how to have such rows repaired.
+    """
+
+    def __init__(self, what: str, found: Reconciliation, *, next_command: str) -> None:
+        super().__init__(what, state="these rows were not repaired", next_command=next_command)
+        self.found = found
 
 
 class TooManyDeletes(PermanentError):
@@ -143,7 +153,7 @@ class _Reconciler:
             source_mark=mark,
         )
         reconciliations.record(self._sides.database, done)
-        self._fail_if_declared(table, found)
+        self._fail_if_declared(table, found, done)
         return done
 
     def _compare(self) -> tuple[ComparedTable, Findings]:
@@ -206,7 +216,9 @@ class _Reconciler:
             self._sides.source, self._sides.database, table, bounds, keys, frozenset(verdicts)
         )
 
-    def _fail_if_declared(self, table: ComparedTable, found: dict[Verdict, list[Key]]) -> None:
+    def _fail_if_declared(
+        self, table: ComparedTable, found: dict[Verdict, list[Key]], done: Reconciliation
+    ) -> None:
         fatal: list[Verdict] = ["missing", "stale"] if self._policy.differences == "fail" else []
         if self._policy.deletes == "fail":
             fatal.append("deleted")
@@ -218,7 +230,7 @@ class _Reconciler:
             )
             raise DifferencesFound(
                 f"{self._sides.name}: {self._stream.full_name} differs from its source: {words}",
-                state="these rows were not repaired",
+                done,
                 next_command=f"set repair in deployments/connections/{self._sides.name}.yaml to repair them",
             )
 
@@ -226,12 +238,12 @@ class _Reconciler:
         """Pair the columns of both sides as they are now."""
         stream = self._stream
         raw = find_raw_table(
-            self._sides.database, self._sides.dialect.name, stream.target_schema, stream.name
+            self._sides.database, self._sides.dialect.name, stream.raw_schema, stream.raw_table
         )
         if raw is None:
             raise ConfigurationError(
                 f"{self._sides.name}: {stream.full_name} was never synced: there is no table "
-                f"{stream.target_schema}.{stream.name}",
+                f"{stream.raw_schema}.{stream.raw_table}",
                 next_command=f"prefect deployment run replicate/{self._sides.name}",
             )
         pairs = {

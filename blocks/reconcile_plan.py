@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Literal
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from blocks.repair_policy import RepairPolicy
 from blocks.strict_block import StrictBlock
-
-
-class RepairPolicy(BaseModel):
-    """What is compared, how often, and what is done about differences."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    compare: Literal["key", "all", "nothing"] = Field(
-        "key", description="key: keys and cursors; all: every column; nothing: never"
-    )
-    compare_every: timedelta = Field(
-        timedelta(0), description="`elt` leaves out a stream whose last comparison is younger"
-    )
-    window: timedelta | None = Field(
-        None, description="leave out rows whose cursor is older than the newest one by more than this"
-    )
-    differences: Literal["repair", "report", "fail"] = Field(
-        "repair", description="what to do about missing and stale rows"
-    )
-    deletes: Literal["repair", "report", "fail", "ignore"] = Field(
-        "repair", description="what to do about rows that the source has no more"
-    )
-    largest_share_deleted: float = Field(
-        0.2, ge=0, le=1, description="a larger share of a stream's rows is not believed to be deleted"
-    )
 
 
 class PlannedStream(BaseModel):
@@ -42,7 +15,8 @@ class PlannedStream(BaseModel):
 
     namespace: str
     name: str
-    target_schema: str
+    raw_schema: str
+    raw_table: str
     sync_mode: str
     primary_key: list[str]
     cursor: str | None = None
@@ -73,3 +47,8 @@ class ReconcilePlan(StrictBlock):
 
     source: str
     streams: list[PlannedStream]
+
+
+def plan_name(source: str) -> str:
+    """Return the name under which a source's plan is saved; Prefect allows no underscore in it."""
+    return f"{source.replace('_', '-')}-reconcile"

@@ -29,6 +29,9 @@ class Cursor(Protocol):
     def fetchall(self) -> list[Any]:
         """Return the rows of the last statement."""
 
+    def fetchmany(self, size: int, /) -> list[Any]:
+        """Return the next rows of the last statement, none at its end."""
+
 
 class Warehouse(StrictBlock):
     """The warehouse: where raw tables land, dbt builds and dashboards read."""

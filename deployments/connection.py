@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from blocks.airbyte_streams import SchemaChanges
 from blocks.errors import ConfigurationError
+from blocks.repair_policy import RepairPolicy
 from deployments.connection_file import DeclarationFile, Place, not_a_mapping, refuse, wrong
 
 FOLDER = Path(__file__).parent / "connections"
@@ -39,6 +40,20 @@ class _Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class RepairDeclaration(_Declared):
+    """How streams are compared with their source and repaired; what is left out is as the level above says.
+
+    The defaults stand in `blocks.repair_policy`.
+    """
+
+    compare: Literal["key", "all", "nothing"] | None = None
+    compare_every: Duration | None = None
+    window: Duration | None = None
+    differences: Literal["repair", "report", "fail"] | None = None
+    deletes: Literal["repair", "report", "fail", "ignore"] | None = None
+    largest_share_deleted: float | None = Field(None, ge=0, le=1)
+
+
 class StreamDeclaration(_Declared):
     """One table and how it is replicated."""
 
@@ -51,6 +66,9 @@ class StreamDeclaration(_Declared):
     raw_name: Name | None = Field(None, description="of the raw table; the table's own name when None")
     fresh_within: Duration | None = Field(None, description="overrides the connection's")
     owner: Name | None = Field(None, description="overrides the connection's")
+    repair: RepairDeclaration = Field(
+        default_factory=RepairDeclaration, description="overrides the connection's, setting by setting"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -70,6 +88,8 @@ class StreamDeclaration(_Declared):
         missing = sorted(needed - set(self.columns or needed))
         if missing:
             yield ("columns",), f"columns must hold the key and the cursor: {', '.join(missing)}"
+        if self.repair.window is not None and not self.cursor:
+            yield ("repair",), "repair.window needs a cursor"
 
 
 class CdcOptions(_Declared):
@@ -120,6 +140,7 @@ class ConnectionDeclaration(_Declared):
         timedelta(minutes=30), description="without progress while it runs; then it is cancelled"
     )
     poll: Duration = Field(timedelta(seconds=5), description="longest pause between two looks at a sync")
+    repair: RepairDeclaration = Field(default_factory=RepairDeclaration)
     streams: list[StreamDeclaration] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -178,6 +199,13 @@ class ConnectionDeclaration(_Declared):
         Snowflake folds names to upper case, so names that differ in case only are one table.
         """
         return self.target_schema(stream).lower(), self.target_table(stream).lower()
+
+    def repair_policy(self, stream: StreamDeclaration) -> RepairPolicy:
+        """Return how a stream is compared and repaired."""
+        settings = self.repair.model_dump(exclude_none=True) | stream.repair.model_dump(exclude_none=True)
+        if not stream.cursor:
+            settings.pop("window", None)
+        return RepairPolicy(**settings)
 
 
 def load_declarations(folder: Path = FOLDER) -> list[ConnectionDeclaration]:

@@ -1,4 +1,4 @@
-"""The Prefect blocks of the declared connections: the server, a connection and a database each."""
+"""The Prefect blocks of the declared connections: a connection, a database and a plan of comparisons each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from prefect.blocks.core import Block
 
 from blocks.airbyte import AirbyteConnection, AirbyteServer
 from blocks.airbyte_streams import ReplicatedStream
+from blocks.reconcile_plan import plan_name
 from blocks.settings import PostgresSource, Settings
 from blocks.source_database import SourceDatabase
 from deployments.connection import ConnectionDeclaration
+from deployments.reconcile_plans import reconcile_plan
 
 
 def server_block(settings: Settings) -> AirbyteServer:
@@ -29,7 +31,8 @@ def connection_blocks(
 ) -> dict[str, Block]:
     """Return the blocks of each connection by the names under which flows load them.
 
-    `<source>` is the Airbyte connection, `<source>-source` the database itself.
+    `<source>` is the Airbyte connection, `<source>-source` the database itself, `<source>-reconcile` what
+    of it is compared.
     """
     server = server_block(settings)
     blocks: dict[str, Block] = {}
@@ -37,6 +40,7 @@ def connection_blocks(
         name = declaration.source
         blocks[name] = connection_block(declaration, server, connection_ids[name])
         blocks[database_name(name)] = database_block(settings.sources[name])
+        blocks[plan_name(name)] = reconcile_plan(declaration)
     return blocks
 
 

@@ -1,4 +1,4 @@
-"""The daily parent flow `elt`: replicate and ingest side by side, transform, publish."""
+"""The daily parent flow `elt`: replicate and ingest side by side, reconcile, transform, publish."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 from blocks.errors import PermanentError, TransientError
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
+from flows.reconcile import reconcile
 from flows.retries import by_class
 from flows.transform import transform
 
@@ -45,12 +46,12 @@ def _run_name() -> str:
 def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> State | None:
     """Bring every source and file into the warehouse, build and test the marts, publish them.
 
-    Replications run side by side on their own work pool; files and dbt run here, since their host
-    is this one; the dashboards are made on theirs. A step that fails ends the run: what came
+    Replications run side by side on their own work pool; files, reconciliations and dbt run here, since
+    their host is this one; the dashboards are made on theirs. A step that fails ends the run: what came
     before it stays, what comes after it is not started, and readers keep the last good marts.
 
     Args:
-        sources: the databases to replicate, by the names of their connections
+        sources: the databases to replicate and reconcile, by the names of their connections
         datasets: the CSV datasets to load
         dashboards: update the dashboards at the end
 
@@ -72,6 +73,8 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Sta
     for dataset in datasets:
         clock.measure(f"ingest {dataset}", partial(ingest_csv, dataset=dataset))
     clock.measure("replicate (beyond ingest)", lambda: [future.result() for future in replications])
+    for source in sources:
+        clock.measure(f"reconcile {source}", partial(reconcile, source=source, only_when_due=True))
     clock.measure("transform", transform)
     if dashboards:
         clock.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))

@@ -11,8 +11,9 @@ from typing import Any
 from blocks import reconciliations
 from blocks.merged_rows import PREFIX, find_raw_table
 from blocks.reconcile import Sides, is_due, reconcile_stream
-from blocks.reconcile_plan import PlannedStream, RepairPolicy
+from blocks.reconcile_plan import PlannedStream
 from blocks.reconciliations import Reconciliation
+from blocks.repair_policy import RepairPolicy
 from blocks.source_database import SourceDatabase
 from blocks.warehouse_dialects import DUCKDB
 from lambda_csv_loader.ducklake import connect, sql_name
@@ -38,7 +39,8 @@ class Table:
         return PlannedStream(
             namespace="public",
             name=self.name,
-            target_schema=RAW,
+            raw_schema=RAW,
+            raw_table=self.name,
             sync_mode="incremental_deduped_history" if self.cursor else "full_refresh_overwrite",
             primary_key=self.key,
             cursor=self.cursor,

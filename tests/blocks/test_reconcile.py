@@ -259,7 +259,8 @@ def test_fail_names_the_first_keys_after_counting(new_table: NewTable) -> None:
     )
     assert [row[0] for row in table.staged()] == [1, 2, 4, 5, 6, 7, 8, 9]
     counts = table.engine.lake.execute(
-        f"select missing, stale, deleted, repaired from ops.reconciliations where stream = 'public.{table.name}'"
+        "select missing, stale, deleted, repaired from ops.reconciliations"
+        f" where stream = 'public.{table.name}'"
     ).fetchall()
     assert counts == [(1, 1, 1, 1)]
 

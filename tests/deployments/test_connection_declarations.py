@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from blocks.errors import ConfigurationError
+from blocks.repair_policy import RepairPolicy
+from blocks.settings import ROOT
 from deployments.connection import load_declaration, load_declarations
 
 GOOD = """\
@@ -89,6 +92,8 @@ def test_a_declaration_says_owner_freshness_and_mode_of_each_stream(tmp_path: Pa
         ("owner:", "cdc: {replication_slot: a, publication: b}\nowner:", 2, "goes with replication: cdc"),
         ("owner:", "schema_changes: {columns: shrug}\nowner:", 2, "schema_changes.columns: Input should be"),
         ("streams:", "streams: [", 6, "expected"),
+        ("fresh_within: 8d", "repair: {deletes: keep}", 12, "streams.1.repair.deletes: Input should be"),
+        ("fresh_within: 8d", "repair: {window: 3d}", 10, "streams.1: repair.window needs a cursor"),
         (GOOD, "", 1, "a mapping with source, owner, streams"),
     ],
     ids=lambda value: None,
@@ -153,3 +158,39 @@ def test_a_database_is_declared_once(tmp_path: Path) -> None:
         load_declarations(tmp_path)
     with pytest.raises(ConfigurationError, match="No connection is declared"):
         load_declarations(tmp_path / "elsewhere")
+
+
+def test_a_stream_overrides_how_its_connection_is_repaired(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    repair = "repair: {compare: all, window: 30d, deletes: report}\n"
+    own = "    repair: {compare: key, compare_every: 7d}\n"
+    file.write_text(
+        GOOD.replace("streams:\n", repair + "streams:\n").replace(
+            "  - name: reason", own + "  - name: reason"
+        )
+    )
+    declaration = load_declaration(file)
+    customer, reason = (declaration.repair_policy(stream) for stream in declaration.streams)
+    assert customer == RepairPolicy(
+        compare="key", window=timedelta(days=30), deletes="report", compare_every=timedelta(days=7)
+    )
+    # A window means nothing without a cursor.
+    assert reason == RepairPolicy(compare="all", deletes="report")
+
+
+READS = re.compile(r"read_source\(\s*'(\w+)', '(\w+)', key=\[([^\]]*)\](?:, cursor='(\w+)')?\s*\)")
+
+
+def test_staging_merges_repairs_by_the_declared_keys_and_cursors() -> None:
+    declared = {
+        (declaration.source, stream.name): (stream.primary_key, stream.cursor or "")
+        for declaration in load_declarations()
+        for stream in declaration.streams
+    }
+    text = "".join(file.read_text() for file in (ROOT / "dbt/models/staging").rglob("*.sql"))
+    read = {
+        (source, table): (re.findall(r"'(\w+)'", key), cursor)
+        for source, table, key, cursor in READS.findall(text)
+    }
+    assert text.count("read_source(") == len(read)
+    assert read == declared

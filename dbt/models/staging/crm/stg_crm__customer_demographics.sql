@@ -2,7 +2,7 @@ with
 
 source as (
 
-    select * from {{ read_source('crm', 'customer_demographics', key=['cd_demo_sk']) }}
+    select * from {{ read_source('crm', 'customer_demographics', key=['cd_demo_sk'], cursor='cd_demo_sk') }}
 
 ),
 

@@ -2,7 +2,7 @@ with
 
 source as (
 
-    select * from {{ read_source('erp', 'date_dim', key=['d_date_sk']) }}
+    select * from {{ read_source('erp', 'date_dim', key=['d_date_sk'], cursor='d_date_sk') }}
 
 ),
 

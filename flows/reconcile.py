@@ -1,0 +1,110 @@
+"""The flow `reconcile`: compare the replicated tables of one source with the source, and repair them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import cast
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
+from pydantic import BaseModel
+
+from blocks import reconciliations
+from blocks.errors import PermanentError
+from blocks.reconcile import DifferencesFound, Sides, dialect_of, is_due, reconcile_stream
+from blocks.reconcile_plan import ReconcilePlan, plan_name
+from blocks.reconciliations import Reconciliation
+from blocks.source_database import SourceDatabase
+from blocks.warehouse import Warehouse
+
+
+class StreamsDiffer(PermanentError):
+    """Some streams of a source could not be reconciled; the others were."""
+
+
+class ReconcileResult(BaseModel):
+    """What a reconciliation found and did.
+
+    Attributes:
+        source: the name of the connection.
+        streams: what was found, per stream that was compared.
+        left_out: why the others were not compared, by stream.
+    """
+
+    source: str
+    streams: list[Reconciliation]
+    left_out: dict[str, str]
+
+
+@flow(name="reconcile", flow_run_name="reconcile {source}")
+def reconcile(source: str, only_when_due: bool = False) -> ReconcileResult:
+    """Find the rows that replication missed, and those deleted at the source, and repair them.
+
+    Every row up to the newest replicated one is compared; repairs go to `__floe_repairs_<table>` beside
+    the raw table, which dbt's staging merges. A second run finds nothing.
+
+    Args:
+        source: the database to compare, by the name of its connection
+        only_when_due: leave out streams that were compared within their `compare_every`
+
+    Raises:
+        StreamsDiffer: a stream cannot be compared or repaired, or differs and its policy is to fail.
+        ServiceUnavailable: the source does not answer.
+    """
+    plan = cast(ReconcilePlan, ReconcilePlan.load(plan_name(source)))
+    database = cast(SourceDatabase, SourceDatabase.load(f"{source.replace('_', '-')}-source"))
+    warehouse = cast(Warehouse, Warehouse.load("warehouse"))
+    left_out = {stream.full_name: why for stream in plan.streams if (why := stream.why_not)}
+    compared = [stream for stream in plan.streams if stream.full_name not in left_out]
+    done: list[Reconciliation] = []
+    failed: dict[str, PermanentError] = {}
+    with database.connect() as connection, warehouse.connect() as cursor:
+        reconciliations.prepare(cursor)
+        sides = Sides(source, connection, cursor, dialect_of(warehouse.dbt_target()))
+        for stream in compared:
+            if only_when_due and not is_due(sides, stream, datetime.now(UTC)):
+                left_out[stream.full_name] = "compared not long ago"
+                continue
+            try:
+                done.append(reconcile_stream(sides, stream))
+            except PermanentError as error:
+                # The other streams are not worse for it; all that failed is told at the end.
+                get_run_logger().error(str(error))
+                failed[stream.full_name] = error
+    _publish(source, done, left_out, failed)
+    if failed:
+        first = next(iter(failed.values()))
+        raise StreamsDiffer(
+            f"{source}: {len(failed)} of {len(compared)} streams are not reconciled: "
+            + "; ".join(error.what for error in failed.values()),
+            state=first.state,
+            next_command=first.next_command,
+        )
+    return ReconcileResult(source=source, streams=done, left_out=left_out)
+
+
+def _publish(
+    source: str, done: list[Reconciliation], left_out: dict[str, str], failed: dict[str, PermanentError]
+) -> None:
+    found = [*done, *(error.found for error in failed.values() if isinstance(error, DifferencesFound))]
+    rows = [_row(reconciliation.stream, reconciliation, "") for reconciliation in found]
+    counted = {reconciliation.stream for reconciliation in found}
+    rows += [_row(stream, None, f"not compared: {why}") for stream, why in left_out.items()]
+    rows += [_row(stream, None, error.what) for stream, error in failed.items() if stream not in counted]
+    create_table_artifact(
+        key=f"reconcile-{source.replace('_', '-')}", table=rows, description=f"{source} against its source"
+    )
+
+
+def _row(stream: str, found: Reconciliation | None, note: str) -> dict[str, object]:
+    return {
+        "stream": stream,
+        "rows": found.source_rows if found else None,
+        "missing": found.missing if found else None,
+        "stale": found.stale if found else None,
+        "deleted": found.deleted if found else None,
+        "not yet due": found.not_yet_due if found else None,
+        "repaired": found.repaired if found else None,
+        "note": note,
+    }
