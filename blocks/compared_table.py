@@ -26,7 +26,7 @@ class Bounds:
     """Which rows are compared: those whose cursor is not outside, and those that have none.
 
     Attributes:
-        upper: the newest cursor in the warehouse, as text; None when the stream has no cursor.
+        upper: the newest cursor in the warehouse, as text; None when the stream or its rows have no cursor.
         lower: the oldest cursor of the window; None compares from the beginning.
     """
 
@@ -92,9 +92,10 @@ class ComparedTable:
 
     def is_due(self, bounds: Bounds) -> str:
         """Return the source's condition for rows that a sync must have brought."""
-        if self.cursor is None or bounds.upper is None:
+        if self.cursor is None:
             return "true"
-        inside = f"{self._ordered} <= {self._bound(bounds.upper)}"
+        # Without a bound there are rows without a cursor only, which come with the first sync.
+        inside = f"{self._ordered} <= {self._bound(bounds.upper)}" if bounds.upper else "false"
         return f"({inside} or {self._unordered})"
 
     def _is_compared(self, bounds: Bounds) -> str:

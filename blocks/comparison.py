@@ -85,7 +85,8 @@ def find_differences(
         TooManyDifferences: the two have little in common.
     """
     rows, bounds = _bounds(source, database, table, window_seconds)
-    if table.cursor is not None and bounds.upper is None:
+    if table.cursor is not None and not rows:
+        # The first sync has not come yet.
         return Findings(bounds)
     buckets = max(1, min(MOST_BUCKETS, rows // ROWS_PER_BUCKET))
     database.execute(table.warehouse_buckets(bounds, buckets))
