@@ -1,0 +1,121 @@
+"""The flow `reconcile` under a real Prefect server, over a real source and a real lake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from blocks.reconcile_plan import PlannedStream, ReconcilePlan
+from blocks.repair_policy import RepairPolicy
+from blocks.source_database import SourceDatabase
+from blocks.warehouse import Warehouse
+from flows.reconcile import StreamsDiffer, reconcile
+from tests.airbyte_engine import RAW, Engine, open_engine
+from tests.conftest import Cluster
+
+
+@pytest.fixture(scope="module")
+def shop(
+    prefect_server: None,
+    cluster: Cluster,
+    extension_directory: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Engine]:
+    """The blocks of a source `my_shop` whose table `orders` was synced, and `broken` never."""
+    with open_engine(cluster, extension_directory, tmp_path_factory.mktemp("shop")) as engine:
+        engine.source.execute("create table orders (id int primary key, seen int)")
+        engine.source.execute("insert into orders select i, i * 10 from generate_series(1, 9) i")
+        engine.source.execute("create table broken (id int primary key, seen int)")
+        engine.sync("orders", cursor="seen", key=["id"])
+        SourceDatabase(
+            host=engine.address.host,
+            port=engine.address.port,
+            database=engine.address.database,
+            user=engine.address.username,
+            password=engine.address.password,
+        ).save("my-shop-source", overwrite=True)
+        Warehouse(target=engine.destination).save("warehouse", overwrite=True)
+        yield engine
+
+
+def planned(name: str, key: list[str], **policy: Any) -> PlannedStream:
+    return PlannedStream(
+        namespace="public",
+        name=name,
+        raw_schema=RAW,
+        raw_table=name,
+        sync_mode="incremental_deduped_history",
+        primary_key=key,
+        cursor="seen",
+        policy=RepairPolicy(**policy),
+    )
+
+
+def plan(*streams: PlannedStream) -> None:
+    """Save what of `my_shop` is reconciled."""
+    ReconcilePlan(source="my_shop", streams=list(streams)).save("my-shop-reconcile", overwrite=True)
+
+
+def table() -> list[dict[str, Any]]:
+    """Return the newest table of the source as the server has it."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["reconcile-my-shop"]))
+        )
+    rows = json.loads(max(found, key=lambda each: str(each.created)).data)
+    return [{name: value for name, value in row.items() if value not in (0, None, "")} for row in rows]
+
+
+def test_reconcile_repairs_and_shows_counts_and_leaves_out_what_was_compared_lately(shop: Engine) -> None:
+    plan(planned("orders", ["id"], compare_every="P1D"), planned("logs", []))
+    shop.source.execute("insert into orders values (10, 5)")
+    shop.source.execute("delete from orders where id = 1")
+
+    first = reconcile("my_shop", only_when_due=True)
+    assert [(s.missing, s.deleted, s.repaired) for s in first.streams] == [(1, 1, 2)]
+    assert table() == [
+        {"stream": "public.orders", "rows": 9, "missing": 1, "deleted": 1, "repaired": 2},
+        {"stream": "public.logs", "note": "not compared: no primary key is declared"},
+    ]
+
+    second = reconcile("my_shop", only_when_due=True)
+    assert second.left_out == {
+        "public.logs": "no primary key is declared",
+        "public.orders": "compared not long ago",
+    }
+    by_hand = reconcile("my_shop")
+    assert [(s.stream, s.missing, s.repaired) for s in by_hand.streams] == [("public.orders", 0, 0)]
+
+
+def test_a_stream_that_fails_fails_the_run_after_the_others_are_reconciled(shop: Engine) -> None:
+    plan(
+        planned("broken", ["id"]),
+        planned("orders", ["id"], differences="fail"),
+        planned("orders", ["id"]).model_copy(update={"namespace": "elsewhere"}),
+    )
+    shop.source.execute("insert into orders values (11, 5)")
+    with pytest.raises(StreamsDiffer) as raised:
+        reconcile("my_shop")
+    assert raised.value.what == (
+        "my_shop: 3 of 3 streams are not reconciled: "
+        "my_shop: public.broken was never synced: there is no table raw_test.broken; "
+        "my_shop: public.orders differs from its source: 1 missing: (id=11); "
+        "elsewhere.orders: there is no such table in the source"
+    )
+    assert [row for row in table() if row["stream"] == "public.orders"] == [
+        {"stream": "public.orders", "rows": 10, "missing": 1}
+    ]
+
+    plan(planned("broken", ["id"]), planned("orders", ["id"]))
+    with pytest.raises(StreamsDiffer, match="1 of 2 streams are not reconciled"):
+        reconcile("my_shop")
+    assert {row["stream"]: row.get("repaired") for row in table()} == {
+        "public.orders": 1,
+        "public.broken": None,
+    }
