@@ -12,7 +12,7 @@ from lambda_csv_loader.ducklake import sql_string
 _CREATE = (
     "create schema if not exists ops",
     "create table if not exists ops.reconciliations (source varchar, stream varchar, compared varchar, "
-    "read_at timestamptz, finished_at timestamptz, newest_cursor varchar, source_rows bigint, "
+    "read_at timestamp with time zone, finished_at timestamp with time zone, newest_cursor varchar, source_rows bigint, "
     "warehouse_rows bigint, missing bigint, stale bigint, deleted bigint, not_yet_due bigint, "
     "repaired bigint, source_mark varchar)",
 )
@@ -129,5 +129,5 @@ def _literal(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, datetime):
-        return f"cast({sql_string(value.isoformat())} as timestamptz)"
+        return f"cast({sql_string(value.isoformat())} as timestamp with time zone)"
     return str(value) if isinstance(value, int) else sql_string(value)
