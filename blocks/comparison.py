@@ -8,8 +8,10 @@ in a fresh snapshot of the source, before it is called a difference.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isqrt
 from typing import Any, Literal
 
 import psycopg
@@ -18,9 +20,10 @@ from blocks.compared_table import Bounds, ComparedTable, Key
 from blocks.errors import PermanentError
 from blocks.warehouse_dialects import Database
 
-ROWS_PER_BUCKET = 500
+ROWS_PER_BUCKET = 200
 MOST_BUCKETS = 20_000
-BATCH = 1_000
+# Fewer than Snowflake takes in one VALUES.
+BATCH = 5_000
 FETCHED = 10_000
 # Their keys are held in memory; more of them are not repaired one by one.
 MOST_DIFFERENCES = 200_000
@@ -88,10 +91,12 @@ def find_differences(
     if table.cursor is not None and not rows:
         # The first sync has not come yet.
         return Findings(bounds)
-    buckets = max(1, min(MOST_BUCKETS, rows // ROWS_PER_BUCKET))
-    database.execute(table.warehouse_buckets(bounds, buckets))
-    here = _buckets(database.fetchall())
-    there = _buckets(_query(source, table.source_buckets(bounds, buckets)))
+    buckets = _prime(max(1, min(MOST_BUCKETS, rows // ROWS_PER_BUCKET)))
+    # Two servers, each busy for as long as the other.
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(_query, source, table.source_buckets(bounds, buckets))
+        database.execute(table.warehouse_buckets(bounds, buckets))
+        here, there = _buckets(database.fetchall()), _buckets(asked.result())
     differing = sorted(
         bucket for bucket in here.keys() | there.keys() if here.get(bucket) != there.get(bucket)
     )
@@ -216,6 +221,11 @@ def _by_bucket(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, _Rows]]:
 def _fetched(database: Database) -> Iterator[tuple[Any, ...]]:
     while rows := database.fetchmany(FETCHED):
         yield from rows
+
+
+def _prime(most: int) -> int:
+    """Return the largest prime up to a number: keys that go in steps fall into every bucket all the same."""
+    return next((n for n in range(most, 2, -1) if all(n % d for d in range(2, isqrt(n) + 1))), 1)
 
 
 def _buckets(rows: list[Any]) -> dict[int, tuple[int, int]]:

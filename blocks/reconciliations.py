@@ -12,9 +12,9 @@ from lambda_csv_loader.ducklake import sql_string
 _CREATE = (
     "create schema if not exists ops",
     "create table if not exists ops.reconciliations (source varchar, stream varchar, compared varchar, "
-    "read_at timestamp with time zone, finished_at timestamp with time zone, newest_cursor varchar, source_rows bigint, "
-    "warehouse_rows bigint, missing bigint, stale bigint, deleted bigint, not_yet_due bigint, "
-    "repaired bigint, source_mark varchar)",
+    "read_at timestamp with time zone, finished_at timestamp with time zone, newest_cursor varchar, "
+    "source_rows bigint, warehouse_rows bigint, missing bigint, stale bigint, deleted bigint, "
+    "not_yet_due bigint, repaired bigint, source_mark varchar)",
 )
 
 
