@@ -9,6 +9,10 @@ The rule, one for every sync, so that a column's type in the lake never depends 
 - a value that the type above cannot hold (numeric NaN, an infinite date, a year before 1 or after 9999,
   the time 24:00) becomes NULL, and `_airbyte_meta.changes` of its row says so, as Airbyte does it
   (https://docs.airbyte.com/platform/understanding-airbyte/airbyte-metadata-fields).
+
+Columns of a primary key have to tell rows apart in the lake exactly as they do in PostgreSQL. So there a
+value that would become NULL is refused, equal values get one text (1.0 and 1.00, one day and 24 hours), and
+types for which that cannot be had (`fits_a_key`) are refused as a whole.
 """
 
 from __future__ import annotations
@@ -63,10 +67,20 @@ _ENDLESS = {
     "date": "not isfinite({c})",
     "timestamp": "not isfinite({c})",
     "timestamptz": "not isfinite({c})",
-    "numeric": "{c} in ('NaN', 'Infinity', '-Infinity')",
+    # As text: before version 14 PostgreSQL does not know an infinite numeric.
+    "numeric": "{c}::text in ('NaN', 'Infinity', '-Infinity')",
     "float4": "{c} in ('NaN', 'Infinity', '-Infinity')",
     "float8": "{c} in ('NaN', 'Infinity', '-Infinity')",
 }
+# Types of which max() and >= exist, enums aside; a cursor needs both.
+_ORDERED = {
+    "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "money", "text", "varchar", "bpchar",
+    "citext", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "inet", "cidr", "pg_lsn",
+}  # fmt: skip
+# Types with equal values of different texts, or without equality, beside arrays, composites and geometry.
+_MANY_TEXTS = {"json", "jsonb", "xml", "numrange", "nummultirange", "citext"}
+# What gives equal values one text.
+_ONE_TEXT = {"numeric": "trim_scale({c})", "interval": "justify_interval({c})"}
 
 
 @dataclass(frozen=True)
@@ -127,15 +141,30 @@ class SourceColumn:
         condition = _ENDLESS.get(self.type_name)
         return condition.format(c=sql_name(self.name)) if condition else None
 
-    def select(self, *, guarded: bool) -> str:
+    @property
+    def fits_a_cursor(self) -> bool:
+        """Whether PostgreSQL can tell the largest value of this type."""
+        return self.type_category == "E" or self.type_name in _ORDERED
+
+    @property
+    def fits_a_key(self) -> bool:
+        """Whether the lake tells values of this type apart exactly as PostgreSQL does."""
+        return self.type_category not in ("A", "C", "G") and self.type_name not in _MANY_TEXTS
+
+    def select(self, *, guarded: bool, in_key: bool = False) -> str:
         """Return the PostgreSQL expression that reads this column under its own name.
 
         Args:
             guarded: turn unfit values into NULL; not needed when none is among the rows read.
+            in_key: give equal values one text.
         """
         name = sql_name(self.name)
         if self.type_category in ("A", "C"):
-            return f"to_json({name})::text as {name}"
+            # Money as text depends on the server's locale.
+            cast = "::numeric[]" if self.type_name == "_money" else ""
+            return f"to_json({name}{cast})::text as {name}"
+        if in_key and self.needs_server_cast and self.type_name in _ONE_TEXT:
+            return f"{_ONE_TEXT[self.type_name].format(c=name)}::text as {name}"
         if self.type_name == "money":
             return f"{name}::numeric::text as {name}"
         if self.needs_server_cast or self.type_name == "oid":

@@ -18,6 +18,7 @@ from deployments.local.airbyte.job_spec import (
     JobSpec,
     JobType,
     PostgresAddress,
+    SchemaUpdates,
     StreamProgress,
     StreamSpec,
 )
@@ -46,7 +47,7 @@ class Engine:
         Args:
             table: name, in schema public.
             mode: of the sync.
-            how: `cursor`, `key`, `selected`, `job_type`, `job_id`, `namespace`.
+            how: `cursor`, `key`, `selected`, `job_type`, `job_id`, `namespace`, `schema_updates`.
         """
         failures, done = self.attempt(table, mode, **how)
         assert not failures, failures
@@ -65,6 +66,7 @@ class Engine:
         job_id: int | None = None,
         namespace: str = "public",
         before: tuple[int, int] = (0, 0),
+        schema_updates: SchemaUpdates = "propagate_columns",
     ) -> tuple[list[AttemptFailure], StreamProgress | None]:
         """Sync a table; return what went wrong and the stream's last report."""
         stream = StreamSpec(
@@ -87,6 +89,7 @@ class Engine:
             source=self.address,
             destination=self.destination,
             streams=[stream],
+            schema_updates=schema_updates,
         )
         self.said.clear()
         failures = worker.sync_streams(job, self.lake, self.reader, self.said.append)

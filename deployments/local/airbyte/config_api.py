@@ -19,7 +19,9 @@ def router(store: Store, _runner: JobRunner) -> APIRouter:
     @routes.post("/jobs/get_without_logs")
     def get_job(body: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
         identity = body.get("id")
-        job = store.job(identity) if isinstance(identity, int) else None
+        if type(identity) is not int:
+            raise Problem(422, "body.id: must be a number")
+        job = store.job(identity) if 0 <= identity < 2**63 else None
         if job is None:
             raise Problem(404, f"Could not find job with id {identity}")
         return job_documents.job_info(job, store.attempts(job["id"]))

@@ -7,8 +7,10 @@ from typing import Any
 import psycopg
 
 from blocks.postgres_catalog import SourceTable, read_tables
+from deployments.local.airbyte.connection_bodies import ConnectionBody, StreamBody
 from deployments.local.airbyte.job_spec import PostgresAddress
-from deployments.local.airbyte.problems import Problem, lacking
+from deployments.local.airbyte.problems import Problem
+from deployments.local.airbyte.stream_fit import misfit
 from deployments.local.airbyte.targets import target_of
 
 Document = dict[str, Any]
@@ -18,10 +20,10 @@ SYNC_MODES = (
     "incremental_append",
     "incremental_deduped_history",
 )
-_BEHAVIOURS = ("ignore", "disable_connection", "propagate_columns", "propagate_fully")
+Tables = dict[tuple[str, str], SourceTable]
 
 
-def discover(source: Document) -> dict[tuple[str, str], SourceTable]:
+def discover(source: Document) -> Tables:
     """Describe a source's tables.
 
     Raises:
@@ -62,72 +64,66 @@ def stream_properties(source: Document) -> list[Document]:
     ]
 
 
-def checked_connection(body: Document, source: Document, destination: Document) -> Document:
+def checked_connection(body: ConnectionBody, source: Document, destination: Document) -> Document:
     """Return a connection's fields, its streams completed from the source.
 
     Raises:
-        Problem: 400 for a stream that does not fit the source, 422 for a wrong value, 501 for what this
-            stand-in lacks.
+        Problem: 400 for a stream that does not fit the source.
     """
-    schedule = body.get("schedule") or {"scheduleType": "manual"}
-    if schedule.get("scheduleType") != "manual":
-        raise lacking(f"the schedule type {schedule.get('scheduleType')}: Prefect starts the syncs")
-    behaviour = body.get("nonBreakingSchemaUpdatesBehavior") or "ignore"
-    if behaviour not in _BEHAVIOURS:
-        raise Problem(422, f"body.nonBreakingSchemaUpdatesBehavior: {behaviour}")
-    status = body.get("status") or "active"
-    if status not in ("active", "inactive", "deprecated"):
-        raise Problem(422, f"body.status: {status}")
     tables = discover(source)
-    asked = (body.get("configurations") or {}).get("streams")
+    asked = body.configurations.streams if body.configurations else None
     if asked is None:
-        asked = [{"name": t.name, "namespace": t.schema} for t in tables.values()]
+        asked = [StreamBody(name=table.name, namespace=table.schema) for table in tables.values()]
     connection = {
-        "sourceId": body["sourceId"],
-        "destinationId": body["destinationId"],
-        "status": status,
+        "sourceId": body.sourceId,
+        "destinationId": body.destinationId,
+        "status": body.status or "active",
         "schedule": {"scheduleType": "manual"},
-        "namespaceDefinition": body.get("namespaceDefinition") or "destination",
-        "namespaceFormat": body.get("namespaceFormat"),
-        "prefix": body.get("prefix") or "",
-        "nonBreakingSchemaUpdatesBehavior": behaviour,
+        "namespaceDefinition": body.namespaceDefinition or "destination",
+        "namespaceFormat": body.namespaceFormat,
+        "prefix": body.prefix or "",
+        "nonBreakingSchemaUpdatesBehavior": body.nonBreakingSchemaUpdatesBehavior or "ignore",
         "configurations": {"streams": [_checked_stream(stream, tables) for stream in asked]},
     }
     _refuse_collisions(connection, destination)
     return connection
 
 
-def _checked_stream(stream: Document, tables: dict[tuple[str, str], SourceTable]) -> Document:
-    name, namespace = stream.get("name"), stream.get("namespace")
-    found = [t for t in tables.values() if t.name == name and namespace in (None, t.schema)]
-    if not found:
-        raise Problem(400, f"Stream {name} was not found in the source's schemas")
-    table = found[0]
-    for lacked in ("mappers", "destinationObjectName", "includeFiles"):
-        if stream.get(lacked):
-            raise lacking(f"{lacked} of stream {name}")
-    mode = stream.get("syncMode") or "full_refresh_overwrite"
-    if mode not in SYNC_MODES:
-        raise lacking(f"the sync mode {mode} of stream {name}")
-    cursor = list(stream.get("cursorField") or [])
-    key = [list(path) for path in stream.get("primaryKey") or [[c] for c in table.primary_key]]
-    if mode.startswith("incremental") and not cursor:
-        raise Problem(400, f"Stream {name} needs a cursorField for {mode}")
+def _checked_stream(stream: StreamBody, tables: Tables) -> Document:
+    table = _find(stream, tables)
+    mode = stream.syncMode or "full_refresh_overwrite"
+    key = stream.primaryKey or [[name] for name in table.primary_key]
+    if mode.startswith("incremental") and not stream.cursorField:
+        raise Problem(400, f"Stream {table.name} needs a cursorField for {mode}")
     if mode == "incremental_deduped_history" and not key:
-        raise Problem(400, f"Stream {name} has no primary key, {mode} needs one")
-    selected = [list(item["fieldPath"]) for item in stream.get("selectedFields") or []]
-    for path in [*([cursor] if cursor else []), *key, *selected]:
+        raise Problem(400, f"Stream {table.name} has no primary key, {mode} needs one")
+    selected = [field.fieldPath for field in stream.selectedFields or []]
+    for path in [*([stream.cursorField] if stream.cursorField else []), *key, *selected]:
         if len(path) != 1 or table.column(path[0]) is None:
-            raise Problem(400, f"Stream {name} has no field {'.'.join(path)}")
+            raise Problem(400, f"Stream {table.name} has no field {'.'.join(path)}")
+    cursor = stream.cursorField[0] if stream.cursorField else None
+    unfit = misfit(table, mode, cursor, [path[0] for path in key], [path[0] for path in selected] or None)
+    if unfit:
+        raise Problem(400, f"Stream {table.name}: {unfit}")
     return {
         "name": table.name,
         "namespace": table.schema,
         "syncMode": mode,
-        "cursorField": cursor,
+        "cursorField": stream.cursorField or [],
         "primaryKey": key,
         "mappers": [],
         **({"selectedFields": [{"fieldPath": path} for path in selected]} if selected else {}),
     }
+
+
+def _find(stream: StreamBody, tables: Tables) -> SourceTable:
+    found = [t for t in tables.values() if t.name == stream.name and stream.namespace in (None, t.schema)]
+    if not found:
+        raise Problem(400, f"Stream {stream.name} was not found in the source's schemas")
+    if len(found) > 1:
+        schemas = ", ".join(table.schema for table in found)
+        raise Problem(400, f"Stream {stream.name} is in the schemas {schemas}: give its namespace")
+    return found[0]
 
 
 def _refuse_collisions(connection: Document, destination: Document) -> None:

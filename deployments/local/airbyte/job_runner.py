@@ -152,7 +152,9 @@ class JobRunner:
             if not failures:
                 self._store.move_job(job_id, "succeeded")
                 return
-            permanent = all(failure.failure_type == "config_error" for failure in failures)
+            permanent = self._pause(job_id, failures) or all(
+                failure.failure_type == "config_error" for failure in failures
+            )
             if not running.cancelled.is_set() and (permanent or number + 1 >= self._settings.attempts):
                 self._store.move_job(job_id, "failed")
                 return
@@ -160,6 +162,18 @@ class JobRunner:
             running.cancelled.wait(self._settings.retry_seconds * 2**number)
         if not self._stopping.is_set():
             self._store.move_job(job_id, "cancelled")
+
+    def _pause(self, job_id: int, failures: list[AttemptFailure]) -> bool:
+        """Pause the job's connection if a failure asks for it, as Airbyte does; tell whether one did."""
+        job = self._store.job(job_id)
+        reasons = [failure.message for failure in failures if failure.pauses_connection]
+        connection = self._store.get("connection", job["connection_id"]) if job and reasons else None
+        if connection is None:
+            return False
+        body = {**connection["body"], "status": "inactive"}
+        self._store.change("connection", connection["id"], connection["name"], body)
+        log.warning("connection %s is inactive now: %s", connection["name"], "; ".join(reasons))
+        return True
 
     def _attempt(self, job_id: int, number: int, running: _Running) -> list[AttemptFailure]:
         scratch = self._home / "scratch" / f"{job_id}-{number}"
@@ -231,6 +245,7 @@ class JobRunner:
                 _stream(connection["body"], destination["body"], stream, before)
                 for stream in connection["body"]["configurations"]["streams"]
             ],
+            schema_updates=connection["body"]["nonBreakingSchemaUpdatesBehavior"],
             memory_limit=self._settings.memory_limit,
         )
 

@@ -15,6 +15,7 @@ from lambda_csv_loader.ducklake import DuckLakeSettings
 SyncMode = Literal[
     "full_refresh_overwrite", "full_refresh_append", "incremental_append", "incremental_deduped_history"
 ]
+SchemaUpdates = Literal["ignore", "propagate_columns", "disable_connection"]
 JobType = Literal["sync", "reset", "clear", "refresh"]
 PASSWORD_MASK = "**********"  # noqa: S105  (what Airbyte shows instead)
 
@@ -31,7 +32,7 @@ class PostgresAddress(_Message):
     database: str
     username: str
     password: str = Field("", repr=False)
-    ssl_mode: str = "prefer"
+    ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     schemas: list[str] = Field(default_factory=lambda: ["public"])
 
     @field_validator("ssl_mode", mode="before")
@@ -62,7 +63,11 @@ class StreamSpec(_Message):
 
 
 class JobSpec(_Message):
-    """One attempt of one job."""
+    """One attempt of one job.
+
+    Attributes:
+        schema_updates: what becomes of new and lost columns, Airbyte's `nonBreakingSchemaUpdatesBehavior`.
+    """
 
     job_id: int
     attempt: int
@@ -71,6 +76,7 @@ class JobSpec(_Message):
     source: PostgresAddress
     destination: DuckLakeSettings
     streams: list[StreamSpec]
+    schema_updates: SchemaUpdates = "ignore"
     memory_limit: str = "512MB"
 
 
@@ -89,7 +95,11 @@ class StreamProgress(_Message):
 
 
 class AttemptFailure(_Message):
-    """Why an attempt ended early, in the words of Airbyte's `FailureReason`."""
+    """Why an attempt ended early, in the words of Airbyte's `FailureReason`.
+
+    Attributes:
+        pauses_connection: whether somebody has to look at the connection before it is synced again.
+    """
 
     kind: Literal["failure"] = "failure"
     origin: Literal["source", "destination", "replication", "airbyte_platform"]
@@ -98,6 +108,7 @@ class AttemptFailure(_Message):
     internal: str | None = None
     namespace: str | None = None
     name: str | None = None
+    pauses_connection: bool = False
 
 
 WorkerMessage = Annotated[StreamProgress | AttemptFailure, Field(discriminator="kind")]

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated, Literal, get_args
+
+from fastapi import APIRouter, Query, Request
 
 from deployments.local.airbyte import job_documents
 from deployments.local.airbyte.job_runner import JobRunner
+from deployments.local.airbyte.job_spec import JobType
 from deployments.local.airbyte.problems import Problem
-from deployments.local.airbyte.requests import Document, JsonBody, need, page, refuse_unknown
+from deployments.local.airbyte.requests import (
+    Document,
+    JobId,
+    JsonBody,
+    Limit,
+    Offset,
+    Workspaces,
+    need,
+    page,
+    refuse_unknown,
+)
 from deployments.local.airbyte.store import AlreadyRunning, Store
+
+JobStatus = Literal["pending", "queued", "running", "incomplete", "failed", "succeeded", "cancelled"]
+_ORDER = r"^(createdAt|updatedAt)\|(ASC|DESC)$"
 
 
 def add_jobs(routes: APIRouter, store: Store, runner: JobRunner) -> None:
@@ -30,30 +46,31 @@ def add_jobs(routes: APIRouter, store: Store, runner: JobRunner) -> None:
     def list_jobs(
         request: Request,
         connectionId: str | None = None,  # noqa: N803
-        jobType: str | None = None,  # noqa: N803
-        status: str | None = None,
-        limit: int = 20,
-        offset: int = 0,
-        orderBy: str = "createdAt|DESC",  # noqa: N803
+        jobType: JobType | None = None,  # noqa: N803
+        status: JobStatus | None = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+        orderBy: Annotated[str, Query(pattern=_ORDER)] = "createdAt|DESC",  # noqa: N803
+        workspaceIds: Workspaces = None,  # noqa: N803
     ) -> Document:
         refuse_unknown(
             request, {"connectionId", "jobType", "status", "limit", "offset", "orderBy", "workspaceIds"}
         )
         rows = store.jobs(connection_id=connectionId, statuses=(status,) if status else ())
         rows = [row for row in rows if jobType in (None, row["type"])]
-        field, _, direction = orderBy.partition("|")
-        column = {"createdAt": "created_at", "updatedAt": "updated_at"}.get(field)
-        if column is None:
-            raise Problem(400, f"orderBy: {orderBy}")
-        rows.sort(key=lambda row: (row[column], row["id"]), reverse=direction.upper() == "DESC")
+        if workspaceIds:
+            inside = {c["id"] for c in store.all("connection") if c["workspace_id"] in workspaceIds}
+            rows = [row for row in rows if row["connection_id"] in inside]
+        column = "created_at" if orderBy.startswith("createdAt") else "updated_at"
+        rows.sort(key=lambda row: (row[column], row["id"]), reverse=orderBy.endswith("DESC"))
         return page([shown(row) for row in rows[offset : offset + limit]], limit, 0)
 
     @routes.get("/jobs/{identity}")
-    def get_job(identity: int) -> Document:
+    def get_job(identity: JobId) -> Document:
         return shown(find(identity))
 
     @routes.delete("/jobs/{identity}")
-    def cancel_job(identity: int) -> Document:
+    def cancel_job(identity: JobId) -> Document:
         find(identity)
         runner.cancel(identity)
         runner.wait_for_end(identity)
@@ -69,8 +86,8 @@ def _job(store: Store, identity: int) -> Document:
 
 def _new_job(store: Store, body: Document) -> int:
     connection = need(store, "connection", body.get("connectionId"))
-    kind = body.get("jobType")
-    if kind not in ("sync", "reset", "clear", "refresh"):
+    kind: JobType | None = body.get("jobType")
+    if kind is None or kind not in get_args(JobType):
         raise Problem(422, "body.jobType: must be sync, reset, clear or refresh")
     status = connection["body"]["status"]
     if status != "active":
@@ -79,11 +96,3 @@ def _new_job(store: Store, body: Document) -> int:
         return store.add_job(connection["id"], kind)
     except AlreadyRunning:
         raise Problem(409, f"A sync is already running for: {connection['id']}") from None
-
-
-def _ordered(jobs: list[Document], order: str) -> list[Document]:
-    field, _, direction = order.partition("|")
-    column = {"createdAt": "created_at", "updatedAt": "updated_at"}.get(field)
-    if column is None:
-        raise Problem(400, f"orderBy: {order}")
-    return sorted(jobs, key=lambda job: (job[column], job["id"]), reverse=direction.upper() == "DESC")

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from deployments.local.airbyte import jobs_api
+from deployments.local.airbyte.connection_bodies import ConnectionBody, validated
 from deployments.local.airbyte.connection_rules import checked_connection, stream_properties
 from deployments.local.airbyte.job_runner import JobRunner
 from deployments.local.airbyte.job_spec import PASSWORD_MASK
 from deployments.local.airbyte.problems import Problem
-from deployments.local.airbyte.requests import Document, JsonBody, need, page, refuse_unknown
+from deployments.local.airbyte.requests import (
+    Document,
+    JsonBody,
+    Limit,
+    Offset,
+    Workspaces,
+    member,
+    need,
+    page,
+    refuse_unknown,
+)
 from deployments.local.airbyte.resource_rules import DEFINITIONS, checked_destination, checked_source
 from deployments.local.airbyte.store import Kind, Store
 
@@ -38,8 +47,8 @@ def _add_workspaces(routes: APIRouter, store: Store) -> None:
         }
 
     @routes.get("/workspaces")
-    def list_workspaces(request: Request, limit: int = 20, offset: int = 0) -> Document:
-        refuse_unknown(request, {"limit", "offset", "includeDeleted"})
+    def list_workspaces(request: Request, limit: Limit = 20, offset: Offset = 0) -> Document:
+        refuse_unknown(request, {"limit", "offset"})
         return page([shown(row) for row in store.all("workspace")], limit, offset)
 
     @routes.post("/workspaces")
@@ -75,18 +84,18 @@ def _add_actors(routes: APIRouter, store: Store, kind: Kind) -> None:
     @routes.get(f"/{kind}s")
     def list_all(
         request: Request,
-        limit: int = 20,
-        offset: int = 0,
-        workspaceIds: Annotated[list[str] | None, Query()] = None,  # noqa: N803
+        limit: Limit = 20,
+        offset: Offset = 0,
+        workspaceIds: Workspaces = None,  # noqa: N803
     ) -> Document:
-        refuse_unknown(request, {"limit", "offset", "workspaceIds", "includeDeleted"})
+        refuse_unknown(request, {"limit", "offset", "workspaceIds"})
         rows = [row for row in store.all(kind) if not workspaceIds or row["workspace_id"] in workspaceIds]
         return page([shown(row) for row in rows], limit, offset)
 
     @routes.post(f"/{kind}s")
     def create(body: JsonBody) -> Document:
         workspace = need(store, "workspace", body.get("workspaceId"))
-        configuration = check(body.get("configuration") or {})
+        configuration = check(member(body, "configuration"))
         return shown(store.add(kind, workspace["id"], str(body.get("name") or kind), configuration))
 
     @routes.get(f"/{kind}s/{{identity}}")
@@ -96,7 +105,7 @@ def _add_actors(routes: APIRouter, store: Store, kind: Kind) -> None:
     @routes.patch(f"/{kind}s/{{identity}}")
     def patch(identity: str, body: JsonBody) -> Document:
         row = need(store, kind, identity)
-        given = {k: v for k, v in (body.get("configuration") or {}).items() if v != PASSWORD_MASK}
+        given = {k: v for k, v in member(body, "configuration").items() if v != PASSWORD_MASK}
         store.change(kind, identity, body.get("name") or row["name"], check({**row["body"], **given}))
         return shown(need(store, kind, identity))
 
@@ -123,11 +132,11 @@ def _add_connections(routes: APIRouter, store: Store, runner: JobRunner) -> None
     @routes.get("/connections")
     def list_connections(
         request: Request,
-        limit: int = 20,
-        offset: int = 0,
-        workspaceIds: Annotated[list[str] | None, Query()] = None,  # noqa: N803
+        limit: Limit = 20,
+        offset: Offset = 0,
+        workspaceIds: Workspaces = None,  # noqa: N803
     ) -> Document:
-        refuse_unknown(request, {"limit", "offset", "workspaceIds", "includeDeleted"})
+        refuse_unknown(request, {"limit", "offset", "workspaceIds"})
         rows = store.all("connection")
         wanted = [row for row in rows if not workspaceIds or row["workspace_id"] in workspaceIds]
         return page([shown(row) for row in wanted], limit, offset)
@@ -136,8 +145,9 @@ def _add_connections(routes: APIRouter, store: Store, runner: JobRunner) -> None
     def create_connection(body: JsonBody) -> Document:
         source = need(store, "source", body.get("sourceId"))
         destination = need(store, "destination", body.get("destinationId"))
-        connection = checked_connection(body, source["body"], destination["body"])
-        name = str(body.get("name") or f"{source['name']} → {destination['name']}")
+        asked = validated(ConnectionBody, body)
+        connection = checked_connection(asked, source["body"], destination["body"])
+        name = asked.name or f"{source['name']} → {destination['name']}"
         return shown(store.add("connection", source["workspace_id"], name, connection))
 
     @routes.get("/connections/{identity}")
@@ -150,8 +160,9 @@ def _add_connections(routes: APIRouter, store: Store, runner: JobRunner) -> None
         source = need(store, "source", row["body"]["sourceId"])
         destination = need(store, "destination", row["body"]["destinationId"])
         fixed = {key: row["body"][key] for key in ("sourceId", "destinationId")}
-        merged = checked_connection({**row["body"], **body, **fixed}, source["body"], destination["body"])
-        store.change("connection", identity, body.get("name") or row["name"], merged)
+        asked = validated(ConnectionBody, {**row["body"], **body, **fixed})
+        merged = checked_connection(asked, source["body"], destination["body"])
+        store.change("connection", identity, asked.name or row["name"], merged)
         return shown(need(store, "connection", identity))
 
     @routes.delete("/connections/{identity}", status_code=204)
@@ -164,6 +175,13 @@ def _add_connections(routes: APIRouter, store: Store, runner: JobRunner) -> None
 
 def _add_streams(routes: APIRouter, store: Store) -> None:
     @routes.get("/streams")
-    def get_streams(request: Request, sourceId: str) -> list[Document]:  # noqa: N803
+    def get_streams(
+        request: Request,
+        sourceId: str,  # noqa: N803
+        destinationId: str | None = None,  # noqa: N803
+    ) -> list[Document]:
+        # Nothing is cached here, and every sync mode works with every destination.
         refuse_unknown(request, {"sourceId", "destinationId", "ignoreCache"})
+        if destinationId is not None:
+            need(store, "destination", destinationId)
         return stream_properties(need(store, "source", sourceId)["body"])

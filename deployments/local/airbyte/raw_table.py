@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from blocks.postgres_types import SourceColumn
+from deployments.local.airbyte.job_spec import SchemaUpdates
 from deployments.local.airbyte.source_reader import RANK
 from lambda_csv_loader.ducklake import CATALOG, sql_name
 from lambda_csv_loader.errors import PermanentError
@@ -24,7 +25,40 @@ META_COLUMNS = {
 
 
 class SchemaChanged(PermanentError):
-    """The source's columns no longer fit the replicated table."""
+    """The source's columns do not fit the declaration or the replicated table.
+
+    Args:
+        what: the stream and what does not fit.
+        pauses_connection: whether Airbyte would pause the connection until somebody has looked at it.
+    """
+
+    def __init__(self, what: str, *, pauses_connection: bool = False) -> None:
+        self.pauses_connection = pauses_connection
+        super().__init__(
+            what,
+            state="nothing of this stream was written; earlier rows stay as they are",
+            next_command="floe connections plan",
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a source's columns and those of the replicated table go together.
+
+    Attributes:
+        is_new: whether the table was made just now.
+        columns: those to be read.
+        gone: columns of the table that the source has no more, with their types.
+    """
+
+    is_new: bool
+    columns: list[SourceColumn]
+    gone: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Every column but Airbyte's own."""
+        return [*(column.name for column in self.columns), *self.gone]
 
 
 @dataclass(frozen=True)
@@ -52,31 +86,62 @@ class RawTable:
         """Tell whether the table has no row."""
         return self.connection.execute(f"select 1 from {self.sql} limit 1").fetchone() is None
 
-    def fit(self, columns: list[SourceColumn]) -> bool:
-        """Create the table, or add what the source has gained.
+    def fit(self, columns: list[SourceColumn], updates: SchemaUpdates, declared: list[str]) -> Fit:
+        """Create the table, or make it and the source's columns go together.
 
-        Returns:
-            Whether the table is new.
+        The lake, like Snowflake, does not tell names apart by case.
+
+        Args:
+            columns: what the source has.
+            updates: what to do about columns that came or went.
+            declared: columns that the connection names, which are wanted whatever `updates` says.
 
         Raises:
-            SchemaChanged: a column is gone from the source or has another type there.
+            SchemaChanged: a column has another type now, or came or went and nobody is to go on then.
         """
-        wanted = {column.name: column.lake_type for column in columns} | META_COLUMNS
         present = self.columns()
         if present is None:
-            definition = ", ".join(f"{sql_name(name)} {kind}" for name, kind in wanted.items())
-            self.connection.execute(f"create schema if not exists {sql_name(CATALOG, self.schema)}")
-            self.connection.execute(f"create table {self.sql} ({definition})")
-            return True
-        for name, kind in present.items():
-            if name not in wanted:
-                raise self._changed(f"column {name} is gone from the source or no longer selected")
-            if kind != wanted[name]:
-                raise self._changed(f"column {name} was {kind} and is {wanted[name]} now")
-        for name, kind in wanted.items():
-            if name not in present:
-                self.connection.execute(f"alter table {self.sql} add column {sql_name(name)} {kind}")
-        return False
+            self._create(columns)
+            return Fit(True, columns, {})
+        known = {name.lower(): kind for name, kind in present.items()}
+        new = [column for column in columns if column.name.lower() not in known]
+        arriving = {column.name.lower() for column in columns} | META_COLUMNS.keys()
+        gone = {name: kind for name, kind in present.items() if name.lower() not in arriving}
+        self._refuse_changes(columns, known, updates, new, gone)
+        if updates == "ignore":
+            columns = [column for column in columns if column not in new or column.name in declared]
+        missing = {column.name: column.lake_type for column in columns if column in new}
+        missing |= {name: kind for name, kind in META_COLUMNS.items() if name not in known}
+        for name, kind in missing.items():
+            self.connection.execute(f"alter table {self.sql} add column {sql_name(name)} {kind}")
+        return Fit(False, columns, gone)
+
+    def _create(self, columns: list[SourceColumn]) -> None:
+        wanted = {column.name: column.lake_type for column in columns} | META_COLUMNS
+        definition = ", ".join(f"{sql_name(name)} {kind}" for name, kind in wanted.items())
+        self.connection.execute(f"create schema if not exists {sql_name(CATALOG, self.schema)}")
+        self.connection.execute(f"create table {self.sql} ({definition})")
+
+    def _refuse_changes(
+        self,
+        columns: list[SourceColumn],
+        known: dict[str, str],
+        updates: SchemaUpdates,
+        new: list[SourceColumn],
+        gone: dict[str, str],
+    ) -> None:
+        stops = updates == "disable_connection"
+        for column in columns:
+            kind = known.get(column.name.lower(), column.lake_type)
+            if kind != column.lake_type:
+                what = f"column {column.name} was {kind} and is {column.lake_type} now"
+                raise self._changed(what, pauses_connection=stops)
+        if stops and gone:
+            what = f"column {', '.join(gone)} is gone from the source or no longer selected"
+            raise self._changed(what, pauses_connection=True)
+        if stops and new:
+            what = f"column {', '.join(column.name for column in new)} is new in the source"
+            raise self._changed(what, pauses_connection=True)
 
     def append(self, relation: str) -> int:
         """Insert every row of `relation` and return how many they were."""
@@ -89,28 +154,24 @@ class RawTable:
         self.connection.execute(f"delete from {self.sql}")
         return self.append(relation)
 
-    def holds(self, relation: str, columns: list[SourceColumn]) -> bool:
+    def holds(self, relation: str, columns: list[str]) -> bool:
         """Tell whether the table's rows equal those of `relation`, duplicates counted, meta columns aside."""
-        names = ", ".join(sql_name(column.name) for column in columns)
+        names = ", ".join(sql_name(name) for name in columns)
         counts = f"(select count(*) from {self.sql}) = (select count(*) from {relation} where {RANK} = 1)"
         new = f"select {names} from {relation} where {RANK} = 1 except all select {names} from {self.sql}"
         # As many rows on both sides and none of them new: the same rows.
         row = self.connection.execute(f"select {counts} and not exists ({new})").fetchone()
         return bool(row and row[0])
 
-    def merge(
-        self, relation: str, columns: list[SourceColumn], key: list[str], cursor: SourceColumn | None
-    ) -> int:
+    def merge(self, relation: str, fit: Fit, key: list[str], cursor: SourceColumn | None) -> int:
         """Insert new keys and update known ones that changed; return how many rows were written.
 
         A row that was read again because it shares the boundary's cursor, and did not change, stays
-        untouched.
+        untouched. In rows that are written, columns that the source has no more become NULL.
         """
         on = " and ".join(f"t.{sql_name(name)} = s.{sql_name(name)}" for name in key)
-        names = [column.name for column in columns]
-        changed = " or ".join(
-            f"t.{sql_name(name)} is distinct from s.{sql_name(name)}" for name in names if name not in key
-        )
+        read = [column.name for column in fit.columns if column.name not in key]
+        changed = " or ".join(f"t.{sql_name(name)} is distinct from s.{sql_name(name)}" for name in read)
         newer = f"({changed or 'false'})"
         if cursor is not None and _orders_alike(cursor):
             c = sql_name(cursor.name)
@@ -118,7 +179,8 @@ class RawTable:
                 f"(s.{c} > t.{c} or (t.{c} is null and s.{c} is not null) "
                 f"or (t.{c} is not distinct from s.{c} and {newer}))"
             )
-        assignments = ", ".join(f"{sql_name(name)} = s.{sql_name(name)}" for name in [*names, *META_COLUMNS])
+        written = [*fit.names, *META_COLUMNS]
+        assignments = ", ".join(f"{sql_name(name)} = s.{sql_name(name)}" for name in written)
         return self._count(
             f"merge into {self.sql} as t "
             f"using (select * exclude ({RANK}) from {relation} where {RANK} = 1) as s on {on} "
@@ -130,11 +192,10 @@ class RawTable:
         row = self.connection.execute(sql).fetchone()
         return int(row[0]) if row else 0
 
-    def _changed(self, what: str) -> SchemaChanged:
+    def _changed(self, what: str, *, pauses_connection: bool) -> SchemaChanged:
         return SchemaChanged(
             f"Stream {self.name}: {what} (table {self.schema}.{self.name})",
-            state="nothing of this stream was written; earlier rows stay as they are",
-            next_command="restore the column, or clear the stream's data and sync again",
+            pauses_connection=pauses_connection,
         )
 
 

@@ -28,12 +28,19 @@ def checked_source(configuration: dict[str, Any]) -> dict[str, Any]:
     """
     if configuration.get("sourceType") != "postgres":
         raise lacking(f"the source type {configuration.get('sourceType')}")
-    method = (configuration.get("replication_method") or {}).get("method", "Standard")
-    if method != "Standard":
-        raise lacking(f"the replication method {method}")
-    tunnel = (configuration.get("tunnel_method") or {}).get("tunnel_method", "NO_TUNNEL")
-    if tunnel != "NO_TUNNEL":
+    method = _only(configuration, "replication_method", "method")
+    if method in ("CDC", "Xmin"):
+        raise Problem(
+            422,
+            f"configuration.replication_method: {method} cannot be had from this stand-in, which reads by "
+            "cursor: take the method Standard, or a real Airbyte",
+        )
+    if method not in (None, "Standard"):
+        raise Problem(422, f"configuration.replication_method.method: {method}")
+    tunnel = _only(configuration, "tunnel_method", "tunnel_method")
+    if tunnel not in (None, "NO_TUNNEL"):
         raise lacking(f"the tunnel method {tunnel}")
+    _only(configuration, "ssl_mode", "mode")
     fields = {key: value for key, value in configuration.items() if key not in _IGNORED}
     address = _validated(lambda: PostgresAddress(**fields))
     return {
@@ -55,6 +62,21 @@ def checked_destination(configuration: dict[str, Any]) -> dict[str, Any]:
     lake = _validated(lambda: lake_settings(configuration))
     shown = lake.model_dump(mode="json")
     return {"destinationType": "ducklake", **shown, "schema": configuration.get("schema") or "main"}
+
+
+def _only(configuration: dict[str, Any], name: str, choice: str) -> Any:
+    """Return which variant of an option is asked for; refuse what else the option says."""
+    option = configuration.get(name)
+    if not isinstance(option, dict):
+        if option is not None and name != "ssl_mode":
+            raise Problem(422, f"configuration.{name}: must be an object with {choice}")
+        return None
+    if option.get(choice) in ("CDC", "Xmin"):
+        return option[choice]
+    for further in option:
+        if further != choice:
+            raise lacking(f"{name}.{further}")
+    return option.get(choice)
 
 
 def _validated(build: Callable[[], Model]) -> Model:

@@ -107,6 +107,8 @@ def _add_open_routes(app: FastAPI, tokens: TokenIssuer) -> None:
             asked = json.loads(await request.body())
         except ValueError:
             raise problems.Problem(401, "The token request is not JSON") from None
+        if not isinstance(asked, dict):
+            raise problems.Problem(422, "body: must be an object with client_id and client_secret")
         issued = tokens.issue(asked.get("client_id"), asked.get("client_secret"))
         if issued is None:
             raise problems.Problem(401, "The client id or the client secret is wrong")

@@ -20,7 +20,7 @@ from lambda_csv_loader.ducklake import libpq, sql_name, sql_string
 
 ALIAS = "source"
 RANK = "_airbyte_rank"
-_CHANGES = "_airbyte_changes"
+CHANGES = "_airbyte_changes"
 # Text forms of cursors and cast columns must not depend on how the server or its database is set up.
 _SESSION = (
     "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
@@ -36,12 +36,14 @@ class Extent:
         upper: the largest cursor as PostgreSQL writes it; None without a cursor or without rows.
         unfit: whether some value cannot be held by its column's type in the lake.
         null_keys: rows whose declared primary key is NULL in part.
+        unfit_keys: rows whose primary key has a part that its type in the lake cannot hold.
     """
 
     rows: int
     upper: str | None
     unfit: bool
     null_keys: int
+    unfit_keys: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class SourceReader:
         """Count what `selection` reads and find the upper bound of its cursor, in one scan."""
         row = self._connection.execute(f"select * from {remote(_measure_sql(selection))}").fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
-        return Extent(rows=row[0], upper=row[1], unfit=bool(row[2]), null_keys=row[3])
+        return Extent(rows=row[0], upper=row[1], unfit=bool(row[2]), null_keys=row[3], unfit_keys=row[4])
 
     def relation(self, selection: Selection, extent: Extent, meta: str) -> str:
         """Return a DuckDB subquery that gives the rows, each column in its type of the lake.
@@ -125,14 +127,14 @@ class SourceReader:
             f"{sql_name(column.name)}::{column.lake_type} as {sql_name(column.name)}"
             for column in selection.columns
         )
-        rank, changes = RANK, f"{_CHANGES}::VARCHAR"
+        rank, changes = RANK, f"{CHANGES}::VARCHAR"
         if self._can_scan(selection, extent):
             origin = sql_name(ALIAS, selection.table.schema, selection.table.name)
             rank, changes = "1", "'[]'"
         else:
             origin = remote(_rows_sql(selection, extent))
-        rows = f"select {wanted}, {rank} as {RANK}, {changes} as {_CHANGES} from {origin}"
-        return f"(select * exclude ({_CHANGES}), {meta} from ({rows}))"
+        rows = f"select {wanted}, {rank} as {RANK}, {changes} as {CHANGES} from {origin}"
+        return f"(select * exclude ({CHANGES}), {meta} from ({rows}))"
 
     @staticmethod
     def _can_scan(selection: Selection, extent: Extent) -> bool:
@@ -152,7 +154,7 @@ def meta_columns(job_id: int, generation_id: int, extracted_at: str) -> str:
     columns = {
         "_airbyte_raw_id": "uuid()::VARCHAR",
         "_airbyte_extracted_at": f"{sql_string(extracted_at)}::TIMESTAMPTZ",
-        "_airbyte_meta": f"({head} || {_CHANGES} || '}}')::JSON",
+        "_airbyte_meta": f"({head} || {CHANGES} || '}}')::JSON",
         "_airbyte_generation_id": f"{generation_id}::BIGINT",
     }
     return ", ".join(f"{expression} as {name}" for name, expression in columns.items())
@@ -194,18 +196,22 @@ def _measure_sql(selection: Selection) -> str:
         name, endless = sql_name(selection.cursor.name), selection.cursor.endless
         upper = f"(max({name}){f' filter (where not ({endless}))' if endless else ''})::text"
     unfit = " or ".join(column.unfit for column in selection.columns if column.unfit)
-    null_key = (
-        " or ".join(f"{sql_name(name)} is null" for name in selection.key) if selection.key else "false"
-    )
+    null_key = " or ".join(f"{sql_name(name)} is null" for name in selection.key)
+    keys = (column for column in selection.columns if column.name in selection.key)
+    unfit_key = " or ".join(column.unfit for column in keys if column.unfit)
     return (
         f"select count(*) as rows, {upper} as upper, coalesce(bool_or({unfit or 'false'}), false) as unfit, "
-        f"count(*) filter (where {null_key}) as null_keys "
+        f"count(*) filter (where {null_key or 'false'}) as null_keys, "
+        f"count(*) filter (where {unfit_key or 'false'}) as unfit_keys "
         f"from {sql_name(selection.table.schema, selection.table.name)}{_where(selection)}"
     )
 
 
 def _rows_sql(selection: Selection, extent: Extent) -> str:
-    columns = [column.select(guarded=extent.unfit) for column in selection.columns]
+    columns = [
+        column.select(guarded=extent.unfit, in_key=column.name in selection.key)
+        for column in selection.columns
+    ]
     rank = "1"
     if selection.key and not selection.key_is_unique:
         order = f"{sql_name(selection.cursor.name)} desc nulls last, " if selection.cursor else ""
@@ -214,6 +220,6 @@ def _rows_sql(selection: Selection, extent: Extent) -> str:
         rank = f"row_number() over (partition by {keys} order by {order}origin::text desc)"
     changes = changes_expression(selection.columns) if extent.unfit else "'[]'"
     return (
-        f"select {', '.join(columns)}, {rank} as {RANK}, {changes}::text as {_CHANGES} "
+        f"select {', '.join(columns)}, {rank} as {RANK}, {changes}::text as {CHANGES} "
         f"from {sql_name(selection.table.schema, selection.table.name)} as origin{_where(selection, extent)}"
     )

@@ -12,9 +12,11 @@ import duckdb
 from blocks.postgres_catalog import SourceTable
 from blocks.postgres_types import SourceColumn
 from deployments.local.airbyte.job_spec import JobSpec, StreamProgress, StreamSpec
-from deployments.local.airbyte.raw_table import RawTable, SchemaChanged
+from deployments.local.airbyte.raw_table import Fit, RawTable, SchemaChanged
 from deployments.local.airbyte.source_reader import Extent, Selection, SourceReader, meta_columns
+from deployments.local.airbyte.stream_fit import misfit
 from deployments.local.airbyte.sync_state import StateTable, StreamState
+from lambda_csv_loader.ducklake import sql_name
 
 STAGING = "temp.main.airbyte_staging"
 _INCREMENTAL = ("incremental_append", "incremental_deduped_history")
@@ -48,7 +50,7 @@ class StreamSync:
         """Sync the stream, or tell what an earlier attempt of this job committed.
 
         Raises:
-            SchemaChanged: the source no longer fits the declaration or the replicated table.
+            SchemaChanged: the source does not fit the declaration or the replicated table.
             duckdb.Error: the source or the lake failed; nothing of this stream was written.
         """
         self.connection.execute("begin")
@@ -67,40 +69,53 @@ class StreamSync:
         if self.job.job_type in ("reset", "clear"):
             return self._clear(state)
         target = RawTable(self.connection, self.stream.target_schema, self.stream.target_table)
-        columns = self._columns()
-        is_new = target.fit(columns)
-        selection = self._selection(columns, state, is_new=is_new)
+        fit = target.fit(self._columns(), self.job.schema_updates, self._declared)
+        selection = self._selection(fit, state)
         extent = self.reader.measure(selection)
         if extent.null_keys:
             raise self._misfit(f"{extent.null_keys} rows have NULL in the primary key {selection.key}")
+        if extent.unfit_keys:
+            raise self._misfit(
+                f"{extent.unfit_keys} rows have NaN, infinity or a year outside 1 to 9999 in the primary key "
+                f"{selection.key}; in the lake that would be NULL"
+            )
         self.report(self._progress(estimated=extent.rows))
         # A saved cursor means that there are rows; asking would cost a look at every file.
-        is_empty = is_new or (selection.is_full and target.is_empty())
-        return self._write(target, selection, extent, state, is_empty=is_empty)
+        is_empty = fit.is_new or (selection.is_full and target.is_empty())
+        return self._write(target, fit, selection, extent, state, is_empty=is_empty)
 
     def _write(
-        self, target: RawTable, selection: Selection, extent: Extent, state: StreamState, *, is_empty: bool
+        self,
+        target: RawTable,
+        fit: Fit,
+        selection: Selection,
+        extent: Extent,
+        state: StreamState,
+        *,
+        is_empty: bool,
     ) -> StreamProgress:
         replaces = self._replaces
         generation = state.generation_id + (1 if replaces and not is_empty else 0)
         extracted_at = datetime.now(UTC).isoformat()
-        relation = self.reader.relation(
-            selection, extent, meta_columns(self.job.job_id, generation, extracted_at)
-        )
+        added = [meta_columns(self.job.job_id, generation, extracted_at)]
+        added += [f"null::{kind} as {sql_name(name)}" for name, kind in fit.gone.items()]
+        relation = self.reader.relation(selection, extent, ", ".join(added))
         written, size = 0, 0
         appends = is_empty or (self.stream.sync_mode.endswith("_append") and not replaces)
         if appends and extent.rows:
             # Straight into the lake: no second copy of a large first load.
             if selection.key and not selection.key_is_unique:
-                relation = self._stage(relation, extent)
-            written = target.append(relation)
+                written = target.append(self._stage(relation, extent))
+            else:
+                written = target.append(relation)
+                self._check_count(written, extent)
             size = self._size(target.sql, selection.columns, f"_airbyte_extracted_at = '{extracted_at}'")
         elif not appends and (extent.rows or replaces):
             staged = self._stage(relation, extent)
             size = self._size(staged, selection.columns)
             if not replaces:
-                written = target.merge(staged, selection.columns, selection.key, selection.cursor)
-            elif self.job.job_type == "refresh" or not target.holds(staged, selection.columns):
+                written = target.merge(staged, fit, selection.key, selection.cursor)
+            elif self.job.job_type == "refresh" or not target.holds(staged, fit.names):
                 written = target.replace(staged)
             else:
                 generation = state.generation_id
@@ -132,11 +147,12 @@ class StreamSync:
     def _stage(self, relation: str, extent: Extent) -> str:
         self.connection.execute(f"create or replace temp table airbyte_staging as select * from {relation}")
         row = self.connection.execute(f"select count(*) from {STAGING}").fetchone()
-        if row is None or row[0] != extent.rows:
-            raise duckdb.InvalidInputException(
-                f"stream {self.stream.name}: {row[0] if row else 0} rows came, {extent.rows} were counted"
-            )
+        self._check_count(int(row[0]) if row else 0, extent)
         return STAGING
+
+    def _check_count(self, came: int, extent: Extent) -> None:
+        if came != extent.rows:
+            raise duckdb.InvalidInputException(f"{came} rows came, {extent.rows} were counted just before")
 
     def _size(self, relation: str, columns: list[SourceColumn], condition: str = "true") -> int:
         total = " + ".join(column.bytes for column in columns)
@@ -166,44 +182,56 @@ class StreamSync:
             done=True,
         )
 
+    @property
+    def _declared(self) -> list[str]:
+        """The columns that the connection names."""
+        return [*self._needed, *(self.stream.selected_fields or [])]
+
+    @property
+    def _needed(self) -> list[str]:
+        """The columns without which the sync cannot be what it was declared to be."""
+        stream = self.stream
+        key = stream.primary_key if stream.sync_mode == "incremental_deduped_history" else []
+        cursor = [stream.cursor_field] if stream.sync_mode in _INCREMENTAL and stream.cursor_field else []
+        return [*key, *cursor]
+
     def _columns(self) -> list[SourceColumn]:
         if self.source is None:
             raise self._misfit("there is no such table in the source")
-        selected = self.stream.selected_fields
+        stream, selected = self.stream, self.stream.selected_fields
         columns = [c for c in self.source.columns if selected is None or c.name in selected]
         present = {column.name for column in columns}
-        needed = [*self.stream.primary_key, *([self.stream.cursor_field] if self.stream.cursor_field else [])]
-        for name in [*needed, *(selected or [])]:
+        for name in self._needed:
             if name not in present:
-                role = "primary key or cursor column" if name in needed else "column"
-                raise self._misfit(f"{role} {name} is gone from the source")
+                what = f"primary key or cursor column {name} is gone from the source"
+                raise self._misfit(what, pauses_connection=True)
+        unfit = misfit(self.source, stream.sync_mode, stream.cursor_field, stream.primary_key, selected)
+        if unfit:
+            raise self._misfit(unfit)
         return columns
 
-    def _selection(self, columns: list[SourceColumn], state: StreamState, *, is_new: bool) -> Selection:
+    def _selection(self, fit: Fit, state: StreamState) -> Selection:
         assert self.source is not None  # noqa: S101  (_columns has refused it)
         mode = self.stream.sync_mode
         cursor = None
         if mode in _INCREMENTAL:
-            cursor = next(c for c in columns if c.name == self.stream.cursor_field)
+            cursor = next(c for c in fit.columns if c.name == self.stream.cursor_field)
         continues = (
             cursor is not None
-            and not is_new
+            and not fit.is_new
             and self.job.job_type == "sync"
             and state.cursor_field == self.stream.cursor_field
         )
         key = self.stream.primary_key if mode == "incremental_deduped_history" else []
-        return Selection(self.source, columns, cursor, state.cursor if continues else None, key)
+        return Selection(self.source, fit.columns, cursor, state.cursor if continues else None, key)
 
     def _progress(self, **counts: int | bool) -> StreamProgress:
         empty = StreamProgress(namespace=self.stream.namespace, name=self.stream.name)
         return empty.model_copy(update=counts)
 
-    def _misfit(self, what: str) -> SchemaChanged:
-        return SchemaChanged(
-            f"Stream {self.stream.namespace}.{self.stream.name}: {what}",
-            state="nothing of this stream was written; earlier rows stay as they are",
-            next_command="floe connections plan",
-        )
+    def _misfit(self, what: str, *, pauses_connection: bool = False) -> SchemaChanged:
+        what = f"Stream {self.stream.namespace}.{self.stream.name}: {what}"
+        return SchemaChanged(what, pauses_connection=pauses_connection)
 
 
 def _position(state: StreamState) -> StreamState:
@@ -212,6 +240,7 @@ def _position(state: StreamState) -> StreamState:
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
-    # A commit that failed has ended the transaction already.
-    with suppress(duckdb.TransactionException):
+    # A commit that failed has ended the transaction already, and a lost connection cannot roll back; the
+    # error that led here says more.
+    with suppress(duckdb.Error):
         connection.execute("rollback")

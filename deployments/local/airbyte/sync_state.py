@@ -48,7 +48,7 @@ class StateTable:
     def prepare(self, streams: list[tuple[str, str]]) -> None:
         """Make the table and a row per stream where they are missing."""
         try:
-            known = self._known()
+            known = self.known()
         except duckdb.CatalogException:
             self._create()
             known = set()
@@ -60,7 +60,12 @@ class StateTable:
             )
             self._connection.execute(f"insert into {self._table} values {rows}")
 
-    def _known(self) -> set[tuple[str, str]]:
+    def known(self) -> set[tuple[str, str]]:
+        """Return the streams that have a row.
+
+        Raises:
+            duckdb.CatalogException: there is no such table yet.
+        """
         return set(self._connection.execute(f"select namespace, stream from {self._table}").fetchall())
 
     def _create(self) -> None:

@@ -73,7 +73,7 @@ def sync_streams(
 ) -> list[AttemptFailure]:
     """Sync the job's streams over an open connection, telling `report` how far each is.
 
-    A stream whose schema does not fit is left out and reported; any other failure ends the attempt.
+    A stream that fails is reported and the next one is tried, unless source or lake are gone.
     """
     try:
         tables = reader.tables(sorted({stream.namespace for stream in job.streams}))
@@ -94,11 +94,12 @@ def sync_streams(
                 done = without_conflict(sync.run)
             report(done)
         except SchemaChanged as error:
-            failures.append(_stream_failure(stream, "source", "config_error", error.what, error))
+            failures.append(_misfit(stream, error))
         except duckdb.Error as error:
-            what = f"stream {stream.namespace}.{stream.name} failed"
-            failures.append(_stream_failure(stream, "replication", "system_error", what, error))
-            break
+            lost = _lost(reader, states)
+            failures.append(_stream_failure(stream, error, lost))
+            if lost:
+                break
     return failures
 
 
@@ -136,18 +137,38 @@ def _failure(origin: Origin, kind: FailureType, what: str, error: Exception) -> 
     return AttemptFailure(origin=origin, failure_type=kind, message=message, internal=str(error))
 
 
-def _stream_failure(
-    stream: StreamSpec, origin: Origin, kind: FailureType, what: str, error: Exception
-) -> AttemptFailure:
-    message = what if isinstance(error, SchemaChanged) else f"{what}: {_first_line(error)}"
+def _misfit(stream: StreamSpec, error: SchemaChanged) -> AttemptFailure:
     return AttemptFailure(
-        origin=origin,
-        failure_type=kind,
-        message=message,
+        origin="source",
+        failure_type="config_error",
+        message=error.what,
         internal=str(error),
         namespace=stream.namespace,
         name=stream.name,
+        pauses_connection=error.pauses_connection,
     )
+
+
+def _stream_failure(stream: StreamSpec, error: duckdb.Error, lost: Origin | None) -> AttemptFailure:
+    # A right that is lacking is not gained by trying again.
+    refused = "permission denied for" in str(error)
+    kind: FailureType = "config_error" if refused else "transient_error" if lost else "system_error"
+    what = f"stream {stream.namespace}.{stream.name} failed"
+    failure = _failure(lost or ("source" if refused else "replication"), kind, what, error)
+    return failure.model_copy(update={"namespace": stream.namespace, "name": stream.name})
+
+
+def _lost(reader: SourceReader, states: StateTable) -> Origin | None:
+    """Tell whether the source or the lake is gone, so that no other stream can be synced either."""
+    try:
+        reader.query("select 1")
+    except duckdb.Error:
+        return "source"
+    try:
+        states.known()
+    except duckdb.Error:
+        return "destination"
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -188,18 +188,6 @@ def test_of_rows_with_the_same_key_the_newest_is_kept_in_every_sync(engine: Engi
     assert dict(engine.rows("events", "k, v")) == {1: "newest", 2: "b", 3: None}
 
 
-def test_a_null_in_the_key_is_refused(engine: Engine) -> None:
-    engine.source.execute(
-        "create table keyless (k int, at int); insert into keyless values (null, 1), (1, 1)"
-    )
-
-    failures, _ = engine.attempt("keyless", cursor="at", key=["k"])
-
-    assert [failure.message for failure in failures] == [
-        "Stream public.keyless: 1 rows have NULL in the primary key ['k']"
-    ]
-
-
 @pytest.mark.parametrize(
     ("declared", "values"),
     [
@@ -322,45 +310,6 @@ def test_a_dropped_raw_table_is_filled_again(engine: Engine, table: str) -> None
     engine.lake.execute(f"drop table raw_test.{table}")
     assert deduped(engine, table) == (2, 2)
     assert same(engine, table)
-
-
-def test_a_new_column_is_added_and_filled_for_new_and_changed_rows(engine: Engine, table: str) -> None:
-    put(engine, table, (1, 10, 1), (2, 20, 2))
-    deduped(engine, table)
-    engine.source.execute(f"alter table {table} add column note text default 'hello'".encode())
-    put(engine, table, (3, 30, 3))
-
-    assert deduped(engine, table) == (2, 2)
-    assert engine.rows(table, "id, note") == [(1, None), (2, "hello"), (3, "hello")]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("drop column amount", "column amount is gone from the source or no longer selected"),
-        ("rename column amount to price", "column amount is gone from the source or no longer selected"),
-        ("alter column amount type numeric(9,3)", "column amount was DECIMAL(7,2) and is DECIMAL(9,3) now"),
-        ("drop column changed", "primary key or cursor column changed is gone from the source"),
-        ("drop column id", "primary key or cursor column id is gone from the source"),
-    ],
-)
-def test_a_changed_column_fails_and_is_named(engine: Engine, table: str, change: str, message: str) -> None:
-    put(engine, table, (1, 10, 1))
-    deduped(engine, table)
-    before = engine.rows(table)
-    engine.source.execute(f"alter table {table} {change}".encode())
-
-    failures, done = engine.attempt(table, cursor="changed", key=["id"])
-
-    assert done is None
-    assert [(failure.origin, failure.failure_type) for failure in failures] == [("source", "config_error")]
-    assert message in failures[0].message
-    assert engine.rows(table) == before
-
-
-def test_a_table_that_is_gone_is_named(engine: Engine) -> None:
-    failures, _ = engine.attempt("nowhere", "full_refresh_overwrite")
-    assert failures[0].message == "Stream public.nowhere: there is no such table in the source"
 
 
 def test_selected_columns_only(engine: Engine, table: str) -> None:
