@@ -125,6 +125,11 @@ class Replication:
     def source(self) -> psycopg.Connection:
         return self.cluster.connect(self.database)
 
+    def change(self, what: dict[str, Any]) -> dict[str, Any]:
+        """Change the connection; return it as it is then."""
+        client = self.stand_in.client()
+        return dict(client.request("PATCH", f"/connections/{self.connection_id}", what))
+
     def ended(self, job_id: int) -> dict[str, Any]:
         client = self.stand_in.client()
         return until(

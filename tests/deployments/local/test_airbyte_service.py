@@ -1,29 +1,27 @@
-"""The stand-in from outside: its API through Airbyte's own SDK, crashes, cancellation, secrets."""
+"""The stand-in's jobs from outside: failures, crashes, cancellation, secrets."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from airbyte_api import AirbyteAPI, api, errors, models
 
 from blocks.airbyte_errors import AirbyteRequestRefused
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from tests.airbyte_service import (
-    CLIENT_ID,
     CLIENT_SECRET,
+    STREAMS,
     Replication,
     StandIn,
     locked,
     new_lake_in,
     replication,
     running,
-    until,
 )
 from tests.conftest import Cluster
 
@@ -74,157 +72,6 @@ def assert_replicated(shop: Replication, *tables: str) -> None:
             query = "select id, v, changed from {} order by id"
             raw = lake.execute(query.format(f"raw_shop.{table}")).fetchall()
             assert raw == source.execute(query.format(table).encode()).fetchall()
-
-
-def sdk(stand_in: StandIn, *, token: Callable[[], str] | None = None) -> AirbyteAPI:
-    credentials = models.SchemeClientCredentials(
-        client_id=CLIENT_ID,
-        client_secret=CLIENT_SECRET,
-        token_url=f"{stand_in.url}/api/public/v1/applications/token",
-    )
-    security = (lambda: models.Security(bearer_auth=token())) if token else None
-    return AirbyteAPI(
-        server_url=f"{stand_in.url}/api/public/v1",
-        security=security or models.Security(client_credentials=credentials),
-        client=httpx.Client(trust_env=False),
-    )
-
-
-def test_the_official_sdk_drives_a_sync_and_reads_its_objects(fresh: Replication) -> None:
-    client = fresh.stand_in.client()
-    airbyte = sdk(fresh.stand_in, token=client._bearer)
-
-    job = airbyte.jobs.create_job(
-        request=models.JobCreateRequest(connection_id=fresh.connection_id, job_type=models.JobTypeEnum.SYNC)
-    ).job_response
-    assert job is not None
-    assert job.status in (models.JobStatusEnum.PENDING, models.JobStatusEnum.RUNNING)
-    seen = until(
-        lambda: (
-            found
-            if (found := airbyte.jobs.get_job(request=api.GetJobRequest(job_id=job.job_id)).job_response)
-            and found.status == models.JobStatusEnum.SUCCEEDED
-            else None
-        ),
-        "the job succeeds",
-    )
-    assert (seen.rows_synced, seen.connection_id) == (300, fresh.connection_id)
-    assert seen.bytes_synced > 0
-
-    listed = airbyte.jobs.list_jobs(request=api.ListJobsRequest(connection_id=fresh.connection_id))
-    assert [item.job_id for item in listed.jobs_response.data] == [job.job_id]  # type: ignore[union-attr]
-    connection = airbyte.connections.get_connection(
-        request=api.GetConnectionRequest(connection_id=fresh.connection_id)
-    ).connection_response
-    assert connection is not None
-    assert [stream.name for stream in connection.configurations.streams or []] == ["first", "second", "third"]
-    streams = airbyte.streams.get_stream_properties(
-        request=api.GetStreamPropertiesRequest(source_id=fresh.source_id)
-    ).stream_properties_response
-    assert {item.stream_name: item.source_defined_primary_key for item in streams or []} == {
-        "first": [["id"]],
-        "second": [["id"]],
-        "third": [["id"]],
-    }
-    sources = airbyte.sources.get_source(request=api.GetSourceRequest(source_id=fresh.source_id))
-    assert sources.source_response is not None
-    assert sources.source_response.source_type == "postgres"
-    assert_replicated(fresh, "first", "second", "third")
-
-
-def test_the_sdks_own_token_request_is_refused_as_airbyte_refuses_it(stand_in: StandIn) -> None:
-    # It sends a form: https://github.com/airbytehq/airbyte-api-python-sdk/issues/126
-    with pytest.raises(Exception, match="status code 401 from token endpoint"):
-        sdk(stand_in).workspaces.list_workspaces(request=api.ListWorkspacesRequest())
-
-
-def test_an_expired_token_is_refused(stand_in: StandIn) -> None:
-    token = httpx.post(
-        f"{stand_in.url}/api/public/v1/applications/token",
-        json={"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
-        trust_env=False,
-    ).json()
-    assert (token["token_type"], token["expires_in"]) == ("Bearer", 2)
-    airbyte = sdk(stand_in, token=lambda: token["access_token"])
-    airbyte.workspaces.list_workspaces(request=api.ListWorkspacesRequest())
-
-    def refused() -> bool:
-        try:
-            airbyte.workspaces.list_workspaces(request=api.ListWorkspacesRequest())
-        except errors.SDKError as error:
-            return error.status_code == 401
-        return False
-
-    until(refused, "the token expires")
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/public/v1/tags"),
-        ("POST", "/api/v1/connections/sync"),
-        ("PUT", "/api/public/v1/sources/x"),
-        ("GET", "/api/public/v1/jobs?createdAtStart=2003-01-01T00:00:00Z"),
-    ],
-)
-def test_what_it_lacks_is_answered_with_501_and_named(stand_in: StandIn, method: str, path: str) -> None:
-    token = stand_in.client()._bearer()
-    answer = (
-        httpx.request(
-            method,
-            stand_in.url + path,
-            json={},
-            headers={"Authorization": f"Bearer {token}"},
-            trust_env=False,
-        )
-        if method != "GET"
-        else httpx.get(stand_in.url + path, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
-    )
-    assert answer.status_code == 501
-    assert path.partition("?")[0] in answer.json()["detail"]
-    assert "stand-in" in answer.headers["x-stand-in"]
-
-
-@pytest.mark.parametrize(
-    ("configuration", "status", "words"),
-    [
-        ({"sourceType": "mysql"}, 501, "the source type mysql"),
-        ({"replication_method": {"method": "CDC"}}, 501, "the replication method CDC"),
-        ({"host": None}, 422, "configuration.host"),
-        ({"port": "not a port"}, 422, "configuration.port"),
-        ({"nonsense": 1}, 422, "configuration.nonsense"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_a_source_it_cannot_read_is_refused(
-    shop: Replication, configuration: dict[str, Any], status: int, words: str
-) -> None:
-    with pytest.raises(AirbyteRequestRefused, match=words) as refused:
-        shop.stand_in.client().request(
-            "PATCH", f"/sources/{shop.source_id}", {"configuration": configuration}
-        )
-    assert f"with {status}" in refused.value.what
-
-
-@pytest.mark.parametrize(
-    ("stream", "status", "words"),
-    [
-        ({"name": "nowhere"}, 400, "Stream nowhere was not found"),
-        ({"name": "first", "syncMode": "incremental_append"}, 400, "needs a cursorField"),
-        ({"name": "first", "syncMode": "incremental_append", "cursorField": ["x"]}, 400, "no field x"),
-        ({"name": "first", "syncMode": "full_refresh_update"}, 501, "the sync mode full_refresh_update"),
-        ({"name": "first", "mappers": [{"type": "hashing"}]}, 501, "mappers of stream first"),
-    ],
-    ids=["unknown table", "no cursor", "unknown cursor", "unknown mode", "mappers"],
-)
-def test_a_stream_it_cannot_sync_is_refused(
-    shop: Replication, stream: dict[str, Any], status: int, words: str
-) -> None:
-    with pytest.raises(AirbyteRequestRefused, match=words) as refused:
-        shop.stand_in.client().request(
-            "PATCH", f"/connections/{shop.connection_id}", {"configurations": {"streams": [stream]}}
-        )
-    assert f"with {status}" in refused.value.what
 
 
 def test_of_two_triggers_one_gets_409(shop: Replication) -> None:
@@ -296,35 +143,115 @@ def test_a_lost_source_connection_is_tried_again(shop: Replication) -> None:
     assert_replicated(shop)
 
 
-def test_a_job_that_keeps_failing_is_given_up(shop: Replication) -> None:
-    with shop.source() as source:
-        source.execute("create or replace view broken as select 1/0 as id")
-    client, path = shop.stand_in.client(), f"/connections/{shop.connection_id}"
-    before = client.request("GET", path)["configurations"]
+def test_failing_streams_fail_the_job_and_hold_back_no_other(fresh: Replication) -> None:
     broken = {"name": "broken", "syncMode": "full_refresh_overwrite"}
-    client.request("PATCH", path, {"configurations": {"streams": [broken]}})
+    with fresh.source() as source:
+        source.execute("create view broken as select 1/0 as id")
+        fresh.change({"configurations": {"streams": [broken, *STREAMS]}})
+        source.execute("alter table second rename to elsewhere")
 
-    job = shop.ended(trigger(shop))
+    job = fresh.ended(trigger(fresh))
 
-    client.request("PATCH", path, {"configurations": before})
     assert job["status"] == "failed"
-    attempts = details(shop, job["jobId"])
+    attempts = details(fresh, job["jobId"])
     assert [attempt["status"] for attempt in attempts] == ["failed"] * 2
-    assert "division by zero" in attempts[-1]["failureSummary"]["failures"][0]["externalMessage"]
+    for attempt in attempts:
+        reasons = [failure["externalMessage"] for failure in attempt["failureSummary"]["failures"]]
+        assert len(reasons) == 2
+        assert "division by zero" in reasons[0]
+        assert reasons[1] == "Stream public.second: there is no such table in the source"
+    assert_replicated(fresh)
 
 
 def test_a_changed_schema_fails_at_once_and_lets_the_other_streams_pass(shop: Replication) -> None:
     with shop.source() as source:
-        source.execute("alter table first rename column v to w; insert into third values (500, 'x', 1)")
+        source.execute("alter table first alter column changed type bigint")
+        source.execute("insert into third values (500, 'x', 1)")
         job = shop.ended(trigger(shop))
-        source.execute("alter table first rename column w to v")
+        source.execute("alter table first alter column changed type int")
 
     assert job["status"] == "failed"
     (attempt,) = details(shop, job["jobId"])
     failure = attempt["failureSummary"]["failures"][0]
     assert (failure["failureType"], failure["failureOrigin"]) == ("config_error", "source")
-    assert "column v is gone" in failure["externalMessage"]
+    assert "column changed was INTEGER and is BIGINT now" in failure["externalMessage"]
     assert_replicated(shop, "third")
+
+
+def test_a_lost_cursor_pauses_the_connection_until_somebody_has_looked(fresh: Replication) -> None:
+    with fresh.source() as source:
+        source.execute("alter table first rename column changed to altered")
+        job = fresh.ended(trigger(fresh))
+        source.execute("alter table first rename column altered to changed")
+
+    assert job["status"] == "failed"
+    assert len(details(fresh, job["jobId"])) == 1
+    client, path = fresh.stand_in.client(), f"/connections/{fresh.connection_id}"
+    assert client.request("GET", path)["status"] == "inactive"
+    with pytest.raises(AirbyteRequestRefused, match=r"409: .* is inactive"):
+        trigger(fresh)
+    fresh.change({"status": "active"})
+    assert fresh.ended(trigger(fresh))["status"] == "succeeded"
+    assert_replicated(fresh)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "columns"),
+    [("ignore", "active", 3), ("propagate_columns", "active", 4), ("disable_connection", "inactive", 3)],
+)
+def test_what_a_new_column_does_is_the_connections_choice(
+    fresh: Replication, behaviour: str, status: str, columns: int
+) -> None:
+    assert fresh.change({})["nonBreakingSchemaUpdatesBehavior"] == "ignore"
+    fresh.ended(trigger(fresh))
+    fresh.change({"nonBreakingSchemaUpdatesBehavior": behaviour})
+    with fresh.source() as source:
+        source.execute("alter table third add column w int default 1")
+
+    job = fresh.ended(trigger(fresh))
+
+    assert job["status"] == ("succeeded" if status == "active" else "failed")
+    assert fresh.change({})["status"] == status
+    with connect(fresh.lake) as lake:
+        names = [row[0] for row in lake.execute("describe raw_shop.third").fetchall()]
+    assert len([name for name in names if not name.startswith("_airbyte_")]) == columns
+
+
+@pytest.mark.parametrize("job_type", ["clear", "reset", "refresh"])
+def test_clear_and_refresh_in_every_mode(fresh: Replication, job_type: str) -> None:
+    fresh.ended(trigger(fresh))
+    with fresh.source() as source:
+        for stream in STREAMS:
+            source.execute(f"delete from {stream['name']} where id = 7".encode())
+
+    job = fresh.ended(trigger(fresh, job_type))
+
+    assert (job["status"], job["jobType"]) == ("succeeded", job_type)
+    if job_type != "refresh":
+        with connect(fresh.lake) as lake:
+            for stream in STREAMS:
+                assert lake.execute(f"from raw_shop.{stream['name']}").fetchall() == []
+        assert fresh.ended(trigger(fresh))["status"] == "succeeded"
+    assert_replicated(fresh, "first", "second", "third")
+
+
+def test_of_many_triggers_at_once_one_makes_a_job(shop: Replication) -> None:
+    client = shop.stand_in.client()
+
+    def outcome(_number: int) -> str:
+        try:
+            return str(client.create_job(shop.connection_id, "sync")["jobId"])
+        except AirbyteRequestRefused as error:
+            assert "409: A sync is already running for" in error.what
+            return "refused"
+
+    with shop.source() as source, locked(source, "first") as waits:
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(outcome, range(8)))
+        waits()
+    (made,) = set(outcomes) - {"refused"}
+    assert outcomes.count("refused") == 7
+    assert shop.ended(int(made))["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -396,12 +323,3 @@ def test_the_password_is_shown_nowhere(shop: Replication) -> None:
     assert secret not in everything
     assert CLIENT_SECRET not in everything
     assert (shop.stand_in.home / "airbyte.db").stat().st_mode & 0o077 == 0
-
-
-def test_it_says_that_it_is_a_stand_in(stand_in: StandIn) -> None:
-    health = httpx.get(f"{stand_in.url}/api/public/v1/health", trust_env=False)
-    available = httpx.get(f"{stand_in.url}/api/v1/health/", trust_env=False).json()
-    assert "stand-in for Airbyte" in health.text
-    assert available["available"] is True
-    assert "stand-in" in available["standIn"]
-    assert "This is Floe's stand-in for Airbyte" in stand_in.everything_written()
