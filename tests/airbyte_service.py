@@ -229,3 +229,36 @@ def locked(
             return int(row[0]) if row else 0
 
         yield lambda: int(until(waiting, f"somebody waits for {table}"))
+
+
+def make_parking(connection: psycopg.Connection, view: str, table: str, row: int) -> None:
+    """Make a view of (id, v, ...) whose readers stand still at one row while somebody holds `parked`.
+
+    Counting the view's rows does not stop there, since that needs no `v`.
+    """
+    connection.execute(
+        f"""
+        create or replace function park(id int, v text) returns text language plpgsql stable as
+        $$ begin if id = {row} then perform pg_advisory_xact_lock(900); end if; return v; end $$;
+        create view {view} as select id, park(id, v) as v, changed from {table};
+        """.encode()
+    )
+
+
+@contextmanager
+def parked(connection: psycopg.Connection) -> Iterator[Callable[[], int]]:
+    """Let readers of views by `make_parking` stand still.
+
+    Yields a function that returns the process id of the backend that does.
+    """
+    waiting = "select pid from pg_locks where locktype = 'advisory' and objid = 900 and not granted"
+
+    def waits() -> int:
+        row = connection.execute(waiting.encode()).fetchone()
+        return int(row[0]) if row else 0
+
+    connection.execute("select pg_advisory_lock(900)")
+    try:
+        yield lambda: int(until(waits, "a reader stands still"))
+    finally:
+        connection.execute("select pg_advisory_unlock(900)")

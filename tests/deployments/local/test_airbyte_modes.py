@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.airbyte_engine import Engine, open_engine
-from tests.airbyte_service import until
+from tests.airbyte_service import make_parking, parked, until
 from tests.conftest import Cluster
 
 _numbers = itertools.count(1)
@@ -347,20 +348,94 @@ def test_odd_names_and_every_kind_of_relation(engine: Engine) -> None:
 
 def test_a_long_read_tells_how_far_it_is(engine: Engine, cluster: Cluster) -> None:
     engine.source.execute(
-        """
-        create table slow as select i as id, 'x' || i as v from generate_series(1, 1000) i;
-        create function slowly(id int, v text) returns text language plpgsql stable as
-        $$ begin if id = 900 then perform pg_advisory_xact_lock(900); end if; return v; end $$;
-        create view slow_view as select id, slowly(id, v) as v from slow;
-        """
+        "create table slow as select i as id, 'x' || i as v, 0 as changed from generate_series(1, 1000) i"
     )
-    with ThreadPoolExecutor(1) as pool, cluster.connect(engine.address.database) as holder:
-        holder.execute("select pg_advisory_lock(900)")
-        done = pool.submit(engine.sync, "slow_view", "full_refresh_overwrite")
-        # The read stands still at row 900 until somebody has been told of the 899 before it.
-        until(lambda: any(message.emitted == 899 for message in engine.said), "899 rows are reported")
-        holder.execute("select pg_advisory_unlock(900)")
+    make_parking(engine.source, "slow_view", "slow", row=900)
+    with ThreadPoolExecutor(1) as pool, cluster.connect(engine.address.database) as other:
+        with parked(other):
+            done = pool.submit(engine.sync, "slow_view", "full_refresh_overwrite")
+            # The read stands still at row 900 until somebody has been told of the 899 before it.
+            until(lambda: any(message.emitted == 899 for message in engine.said), "899 rows are reported")
         assert done.result().emitted == 1000
     told = [message.emitted for message in engine.said]
     assert (told[0], told[-1]) == (0, 1000)
     assert told == sorted(told)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3000], ids=["empty", "one row", "many rows"])
+@pytest.mark.parametrize(
+    ("mode", "once_more"),
+    [
+        ("full_refresh_overwrite", lambda rows: 0),
+        ("full_refresh_append", lambda rows: rows),
+        ("incremental_append", lambda rows: (rows + 6) // 7 if rows else 0),
+        ("incremental_deduped_history", lambda rows: 0),
+    ],
+)
+def test_every_mode_with_every_size(
+    engine: Engine, table: str, mode: str, once_more: Callable[[int], int], rows: int
+) -> None:
+    engine.source.execute(
+        f"insert into {table} select i, i, timestamptz '2003-06-01' - i % 7 * interval '1 day' "
+        f"from generate_series(0, {rows - 1}) i".encode()
+    )
+    first = engine.sync(table, mode, cursor="changed", key=["id"])
+    assert (first.emitted, first.committed, same(engine, table)) == (rows, rows, True)
+
+    second = engine.sync(table, mode, cursor="changed", key=["id"])
+    assert second.committed == once_more(rows)
+    assert len(engine.rows(table, "id")) == rows + once_more(rows)
+
+
+def test_a_row_whose_key_changed_is_a_new_row(engine: Engine, table: str) -> None:
+    put(engine, table, (1, 10, 1), (2, 20, 2))
+    deduped(engine, table)
+    engine.source.execute(
+        f"update {table} set id = 9, changed = changed + interval '5 day' where id = 1".encode()
+    )
+
+    assert deduped(engine, table) == (2, 1)
+    # The old key stays, as with Airbyte: to a cursor it is a deleted row.
+    assert engine.rows(table, "id, amount::int") == [(1, 10), (2, 20), (9, 10)]
+
+
+def test_what_is_committed_while_a_sync_reads_comes_with_the_next_one(
+    engine: Engine, cluster: Cluster
+) -> None:
+    """The upper bound, the counts and the rows are of one snapshot."""
+    engine.source.execute("create table busy (id int primary key, v text, changed int)")
+    engine.source.execute("insert into busy select i, 'old', i from generate_series(1, 20) i")
+    make_parking(engine.source, "busy_view", "busy", row=10)
+    how: dict[str, Any] = {"cursor": "changed", "key": ["id"]}
+    with ThreadPoolExecutor(1) as pool, cluster.connect(engine.address.database) as other:
+        with parked(other) as waits:
+            done = pool.submit(engine.sync, "busy_view", **how)
+            waits()
+            engine.source.execute(
+                "update busy set v = 'new', changed = 30 where id = 15; delete from busy where id = 16;"
+                "insert into busy values (21, 'new', 31), (22, 'new', 20)"
+            )
+        assert (done.result().emitted, done.result().committed) == (20, 20)
+    assert engine.rows("busy_view", "distinct v") == [("old",)]
+
+    # From the bound of the first sync on: its own row, the changed, the two new ones.
+    assert engine.sync("busy_view", **how).emitted == 4
+    replicated = engine.rows("busy_view", "id, v, changed")
+    assert [row for row in replicated if row[0] != 16] == engine.origin("busy", "id, v, changed")
+
+
+@pytest.mark.parametrize("mode", ["full_refresh_append", "full_refresh_overwrite"])
+def test_a_view_that_gives_other_rows_when_read_than_when_counted_is_refused(
+    engine: Engine, mode: str
+) -> None:
+    name = f"growing_{next(_numbers)}"
+    engine.source.execute(
+        f"""
+        create view {name} as select i from generate_series(1, 1 + (
+            select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'
+        )::int) i where pg_try_advisory_xact_lock(77)
+        """.encode()
+    )
+    failures, done = engine.attempt(name, mode)
+    assert done is None
+    assert "2 rows came, 1 were counted just before" in failures[0].message
