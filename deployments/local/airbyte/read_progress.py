@@ -12,13 +12,15 @@ from types import TracebackType
 
 import duckdb
 
-from deployments.local.airbyte.job_spec import PostgresAddress, StreamProgress
-from deployments.local.airbyte.source_reader import STAND_IN_APPLICATION
+from deployments.local.airbyte.job_spec import StreamProgress
+from deployments.local.airbyte.source_reader import STAND_IN_APPLICATION, remote
+from lambda_csv_loader.ducklake import sql_string
 
 SECONDS = 0.5
-_ROWS = """
+_ROWS = f"""
 select coalesce(max(p.tuples_processed), 0) from pg_stat_progress_copy p
-join pg_stat_activity a using (pid) where a.application_name = %s
+join pg_stat_activity a using (pid)
+where a.application_name = {sql_string(STAND_IN_APPLICATION)} and a.pid <> pg_backend_pid()
 """
 
 
@@ -28,11 +30,9 @@ class ReadProgress:
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
-        address: PostgresAddress,
         say: Callable[[StreamProgress], None],
     ) -> None:
         self._connection = connection
-        self._address = address
         self._say = say
         self._expected: StreamProgress | None = None
         self._ended = threading.Event()
@@ -54,12 +54,18 @@ class ReadProgress:
         self._thread.join()
 
     def _watch(self) -> None:
+        # A connection to DuckDB of its own: it takes one more to the source, and keeps it.
+        with self._connection.cursor() as cursor:
+            self._report_rows(cursor)
+
+    def _report_rows(self, cursor: duckdb.DuckDBPyConnection) -> None:
         reported = 0
         while not self._ended.wait(SECONDS):
             expected = self._expected
             if expected is None or not expected.estimated:
                 continue
-            rows = min(max(self._rows_copied(), self._rows_scanned(expected.estimated)), expected.estimated)
+            seen = max(self._rows_copied(cursor), self._rows_scanned(expected.estimated))
+            rows = min(seen, expected.estimated)
             if rows > reported:
                 reported = rows
                 self._say(expected.model_copy(update={"emitted": rows}))
@@ -68,23 +74,9 @@ class ReadProgress:
         share = self._connection.query_progress()
         return int(estimated * share / 100) if share > 0 else 0
 
-    def _rows_copied(self) -> int:
-        # Only long reads come here, so that short ones do not pay for the driver.
-        import psycopg
-
-        address = self._address
+    def _rows_copied(self, cursor: duckdb.DuckDBPyConnection) -> int:
         try:
-            with psycopg.connect(
-                host=address.host,
-                port=address.port,
-                user=address.username,
-                dbname=address.database,
-                password=address.password,
-                sslmode=address.ssl_mode,
-                connect_timeout=2,
-                autocommit=True,
-            ) as source:
-                row = source.execute(_ROWS, [STAND_IN_APPLICATION]).fetchone()
-        except psycopg.Error:
+            row = cursor.execute(f"select * from {remote(_ROWS)}").fetchone()
+        except duckdb.Error:
             return 0  # a server before 14, or one that has no connection to spare: no bar, no harm
         return int(row[0]) if row else 0

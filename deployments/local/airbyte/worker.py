@@ -86,7 +86,7 @@ def sync_streams(
         return [_failure("destination", "system_error", "the lake's state table cannot be written", error)]
     failures: list[AttemptFailure] = []
     for stream in job.streams:
-        progress = ReadProgress(connection, job.source, report)
+        progress = ReadProgress(connection, report)
         source = tables.get((stream.namespace, stream.name))
         sync = StreamSync(connection, reader, states, job, stream, source, progress.expect)
         try:
