@@ -31,7 +31,7 @@ lint: .venv/installed-dev ## Check style, types and SQL
 chaos: .venv/installed-dev ## Kill -9 at every step
 	@$(BIN)/pytest -m chaos $(ARGS)
 
-bench: .venv/installed-dev ## Measure speed beside peers
+bench: .venv/installed-dev .venv/peers/installed ## Measure speed beside peers
 	@$(BIN)/pytest -m bench -s $(ARGS)
 
 live: .venv/installed-dev ## Run against real systems, where their variables are set
@@ -42,6 +42,8 @@ lock: ## Resolve the exact pins anew (needs uv)
 	  pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
 
 clean: ## Delete the virtual environment and the stack's data
 	@if [ -x $(BIN)/floe ]; then $(BIN)/floe down; fi
@@ -64,5 +66,12 @@ clean: ## Delete the virtual environment and the stack's data
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/installed
+
+# The tools that the benchmark compares with would not fit among ours.
+.venv/peers/installed: tests/benchmarks/peers.lock | .venv/bin/python
+	@echo "Installing the benchmark's peers into .venv/peers ..."
+	@$(BIN)/python -m venv .venv/peers
+	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/benchmarks/peers.lock
+	@touch $@
 
 .PHONY: help demo up down install test lint chaos bench live lock clean
