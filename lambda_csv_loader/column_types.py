@@ -6,12 +6,14 @@ pattern. https://arrow.apache.org/docs/python/csv.html
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _DECIMAL = re.compile(r"(?:decimal|numeric|number)\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _VARCHAR = re.compile(r"varchar(?:\(\s*(\d+)\s*\))?")
@@ -28,6 +30,9 @@ _SIMPLE: dict[str, tuple[pa.DataType, str]] = {
     "timestamptz": (pa.timestamp("us", "UTC"), rf"^{_DAY}{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$"),
 }
 _ALIASES = {"int": "integer", "int8": "bigint", "int4": "integer", "text": "varchar", "string": "varchar"}
+# Days since 1970 of 0001-01-01 and of the day after 9999-12-31.
+_FIRST_DAY, _END_DAY = -719_162, 2_932_897
+_DAY_US = 86_400_000_000
 NAMES = (*_SIMPLE, "decimal(p,s)", "varchar", "varchar(n)")
 
 
@@ -84,10 +89,44 @@ def bound_of(bound: Decimal | str, kind: pa.DataType) -> pa.Scalar:
     """Return a declared bound as a value of the column's type.
 
     Raises:
-        pa.ArrowInvalid: the bound is not of that type.
+        ValueError: the bound is not of that type.
     """
-    if pa.types.is_integer(kind):
-        return pa.scalar(int(Decimal(bound)), pa.int64())
-    if pa.types.is_floating(kind):
-        return pa.scalar(float(bound), kind)
+    if pa.types.is_boolean(kind):
+        raise ValueError("a boolean has no minimum or maximum")
+    try:
+        if pa.types.is_integer(kind):
+            return _whole(Decimal(bound))
+        if pa.types.is_floating(kind):
+            return _finite(float(bound), kind)
+    except (ArithmeticError, ValueError):
+        raise ValueError(f"{bound} is not of type {kind}") from None
     return pa.scalar(str(bound), pa.string()).cast(kind)
+
+
+def _whole(bound: Decimal) -> pa.Scalar:
+    if bound != int(bound) or abs(bound) >= 2**63:
+        raise ValueError
+    return pa.scalar(int(bound), pa.int64())
+
+
+def _finite(bound: float, kind: pa.DataType) -> pa.Scalar:
+    if not math.isfinite(bound):
+        raise ValueError
+    return pa.scalar(bound, kind)
+
+
+def outside(values: pa.Array) -> pa.Array | None:
+    """Return where converted values are none that a warehouse and Python know; None where all are.
+
+    `1e400` becomes infinite without a word, and dates may lie in the year 0 or 10000.
+    """
+    kind = values.type
+    if pa.types.is_floating(kind):
+        strange = pc.invert(pc.is_finite(values))
+    elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        number = values.cast(pa.int32() if pa.types.is_date(kind) else pa.int64())
+        first, end = (day * (1 if pa.types.is_date(kind) else _DAY_US) for day in (_FIRST_DAY, _END_DAY))
+        strange = pc.or_(pc.less(number, first), pc.greater_equal(number, end))
+    else:
+        return None
+    return strange if pc.any(strange).as_py() else None

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lambda_csv_loader.column_types import ColumnType, bound_of
+from lambda_csv_loader.contract_file import BadContract, read_model, wrong
 from lambda_csv_loader.errors import PermanentError
 
 MEGABYTE = 1_000_000
-
-
-class BadContract(PermanentError):
-    """A contract file cannot be read; the message names file, line and reason."""
+OWN_COLUMNS = ("_file_id", "_file_row", "_loaded_at")
+"""Columns that the loader adds to every row."""
 
 
 class NoContract(PermanentError):
@@ -41,6 +42,15 @@ class Column(BaseModel):
     values: tuple[str, ...] | None = Field(None, description="the only texts allowed")
     description: str = ""
 
+    @field_validator("name")
+    @classmethod
+    def _not_ours(cls, value: str) -> str:
+        if value.casefold() in OWN_COLUMNS:
+            raise ValueError(f"{value!r} is a column that the loader adds itself")
+        if not value.isprintable():
+            raise ValueError("a column's name holds a line end or another control character")
+        return value
+
     @field_validator("type")
     @classmethod
     def _known_type(cls, value: str) -> str:
@@ -50,15 +60,24 @@ class Column(BaseModel):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            re.compile(value)
+            # By the engine that applies it: Python's own knows look-ahead, RE2 does not.
+            pc.match_substring_regex(pa.array([""]), whole(value))
         return value
 
     @model_validator(mode="after")
     def _bounds_fit(self) -> Column:
-        for bound in (self.min, self.max):
-            if bound is not None:
-                # pyarrow's own error is a ValueError, so pydantic reports it with the line.
-                bound_of(bound, self.column_type.arrow)
+        kind = self.column_type.arrow
+        limits = {}
+        for name, bound in (("min", self.min), ("max", self.max)):
+            if bound is None:
+                continue
+            try:
+                # pyarrow's own error is a ValueError, too, so pydantic reports it with the line.
+                limits[name] = bound_of(bound, kind)
+            except ValueError as error:
+                raise wrong(str(error), name) from None
+        if len(limits) == 2 and pc.greater(limits["min"], limits["max"]).as_py():
+            raise wrong(f"min {self.min} is above max {self.max}", "min")
         return self
 
     @property
@@ -79,6 +98,11 @@ class Contract(BaseModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     quote: str | None = Field('"', min_length=1, max_length=1)
     escape: str | None = Field(None, min_length=1, max_length=1)
+    multiline: bool = Field(
+        False,
+        description="quoted texts may hold line ends; else one closes its quote on its line, so that a "
+        "forgotten quote never swallows the rows after it",
+    )
     encoding: str = "utf-8"
     null_tokens: tuple[str, ...] = ("",)
     header: Literal["exact", "any_order", "normalised"] = Field(
@@ -93,7 +117,9 @@ class Contract(BaseModel):
     primary_key: tuple[str, ...] = ()
     reject_threshold: int = Field(0, ge=0, description="rows a file may lose before it fails as a whole")
     allow_empty: bool = Field(False, description="snapshot: a file without rows is right")
-    same_content: Literal["skip", "load"] = Field("skip", description="what a copy under another key does")
+    same_content: Literal["skip", "load"] = Field(
+        "skip", description="what a copy under another key does; in mode upsert it is always loaded"
+    )
 
     schema_name: str = Field("raw_files", pattern=r"^[a-z][a-z0-9_]*$")
     columns: tuple[Column, ...] = Field(min_length=1)
@@ -103,25 +129,47 @@ class Contract(BaseModel):
     def _known_encoding(cls, value: str) -> str:
         try:
             "".encode(value)
+            codecs.getincrementaldecoder(value)
         except LookupError:
             raise ValueError(f"unknown encoding {value!r}") from None
         return value
 
+    @field_validator("delimiter", "quote", "escape")
+    @classmethod
+    def _one_byte(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isascii() or value in "\r\n\0"):
+            raise ValueError("must be an ASCII character, and no line end")
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Contract:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark is not None]
+        if len(set(marks)) < len(marks):
+            raise wrong("delimiter, quote and escape must differ; a doubled quote needs no escape", "escape")
+        if self.multiline and not (self.quote and any(one.column_type.is_text for one in self.columns)):
+            raise wrong("`multiline` needs a quote and a column of text", "multiline")
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
-        names = [column.name for column in self.columns]
-        doubled = sorted({name for name in names if names.count(name) > 1})
+        # Neither warehouse tells names apart that differ only in case.
+        times = Counter(column.name.casefold() for column in self.columns)
+        doubled = [number for number, column in enumerate(self.columns) if times[column.name.casefold()] > 1]
         if doubled:
-            raise ValueError(f"columns declared twice: {', '.join(doubled)}")
-        for name in (*self.primary_key, *([self.partition_by] if self.partition_by else [])):
-            if name not in names:
-                raise ValueError(f"{name!r} is a key or partition but not a column")
+            names = ", ".join(sorted({self.columns[number].name for number in doubled}))
+            raise wrong(f"columns declared twice: {names}", "columns", doubled[-1], "name")
+        keys = dict.fromkeys(self.primary_key, "primary_key")
+        if self.partition_by:
+            keys[self.partition_by] = "partition_by"
+        for name, key in keys.items():
+            if name not in self.names:
+                raise wrong(f"{name!r} is a key or partition but not a column", key)
             if self.column(name).nullable:
-                raise ValueError(f"{name!r} is a key or partition, so it needs `nullable: false`")
+                raise wrong(f"{name!r} is a key or partition, so it needs `nullable: false`", key)
         if self.partition_by and self.mode != "snapshot":
-            raise ValueError(f"`partition_by` belongs to mode snapshot, not {self.mode}")
+            raise wrong(f"`partition_by` belongs to mode snapshot, not {self.mode}", "partition_by")
         if self.mode == "upsert" and not self.primary_key:
-            raise ValueError("mode upsert needs a `primary_key`")
+            raise wrong("mode upsert needs a `primary_key`", "mode")
         return self
 
     def column(self, name: str) -> Column:
@@ -133,36 +181,19 @@ class Contract(BaseModel):
         """Return the column names in declared order."""
         return [column.name for column in self.columns]
 
-    @property
-    def multiline(self) -> bool:
-        """Tell whether a quoted value may hold a line end: only text can."""
-        return self.quote is not None and any(column.column_type.is_text for column in self.columns)
+
+def whole(pattern: str) -> str:
+    """Return the RE2 pattern that only matches where the whole text matches `pattern`."""
+    return rf"\A(?:{pattern})\z"
 
 
 def load_contract(path: Path) -> Contract:
     """Read one contract file.
 
     Raises:
-        BadContract: it is not YAML, or a key is unknown, missing or wrong; with the line.
+        BadContract: it is not YAML, or a key is unknown, missing, doubled or wrong; with the line.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        declared = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise BadContract(f"{path.name}{line}: {problem}", state="nothing was loaded") from None
-    try:
-        contract = Contract.model_validate(declared)
-    except ValidationError as error:
-        lines = dict(_lines(node, ()))
-        raise BadContract(
-            "\n".join(_problem(path, lines, problem) for problem in error.errors(include_url=False)),
-            state="files of this dataset wait in the bucket",
-            next_command=f"mend {path.name}, then `floe files status`",
-        ) from None
+    contract = read_model(path, Contract)
     if contract.dataset != path.stem:
         raise BadContract(f"{path.name}: `dataset: {contract.dataset}` must equal the file's name")
     return contract
@@ -198,32 +229,3 @@ class Contracts:
         if known is None or known[0] != changed:
             known = self._read[dataset] = (changed, load_contract(path))
         return known[1]
-
-
-def _lines(
-    node: yaml.Node | None, path: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], int]]:
-    if node is None:
-        return
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, key.value), key.start_mark.line + 1
-            yield from (
-                (inner, line)
-                for inner, line in _lines(value, (*path, key.value))
-                if inner != (*path, key.value)
-            )
-    elif isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            yield from _lines(item, (*path, number))
-
-
-def _problem(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) -> str:
-    where = tuple(problem["loc"])
-    known = where
-    while known and known not in lines:
-        known = known[:-1]
-    name = ".".join(str(part) for part in where)
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{path.name}:{lines.get(known, 1)}: {name + ': ' if name else ''}{message}"

@@ -34,15 +34,23 @@ def match_header(line: str, contract: Contract) -> list[str | None]:
 
 
 def split(line: str, contract: Contract) -> list[str]:
-    """Split one line as the contract's dialect says."""
+    """Split one line as the contract's dialect says.
+
+    Raises:
+        BadFile: it cannot be split: a quote is not closed, or a name is absurdly long.
+    """
     reader = csv.reader(
         [line],
         delimiter=contract.delimiter,
         quotechar=contract.quote,
         escapechar=contract.escape,
         quoting=csv.QUOTE_MINIMAL if contract.quote else csv.QUOTE_NONE,
+        strict=True,
     )
-    return next(reader, [])
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise BadFile("header", f"the header cannot be split: {error}", line=1) from None
 
 
 def _explain(line: str, found: list[str], missing: list[str], contract: Contract) -> BadFile:

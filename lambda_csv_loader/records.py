@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.decode import BLOCK, PlainText
+from lambda_csv_loader.quotes import QuoteScanner
 
 MAX_TEXT = 100_000
 
@@ -21,15 +22,15 @@ class Located:
 
 
 def locate(
-    text: PlainText, contract: Contract, rows: set[int], *, longest: bool = False
+    text: PlainText, contract: Contract, rows: set[int], *, longest: int | None = None
 ) -> dict[int, Located]:
     """Return the records with these numbers (1 is the first after the header).
 
     Args:
         text: read from its start.
-        contract: tells the quote.
+        contract: tells how quotes are written.
         rows: record numbers wanted.
-        longest: also return, as -1, the first record that is longer than a record may be.
+        longest: also return, as -1, the first record that has at least so many bytes.
     """
     text.take_line()
     found: dict[int, Located] = {}
@@ -37,19 +38,31 @@ def locate(
     for row, (line, record) in enumerate(_records(text, contract), start=1):
         if row in rows:
             found[row] = Located(line, record[:MAX_TEXT])
-        if longest and len(record.encode()) >= BLOCK:
+        if longest is not None and len(record.encode()) >= longest:
             found[-1] = Located(line, record[:200])
             break
-        if row >= last and not longest:
+        if row >= last and longest is None:
             break
     return found
 
 
+def line_at(text: PlainText, offset: int) -> int:
+    """Return the line that the byte `offset` after the header stands on."""
+    text.take_line()
+    line, after_cr = 2, False
+    while offset > 0 and (piece := text.read(min(offset, BLOCK))):
+        offset -= len(piece)
+        line += piece.count(b"\n") + piece.count(b"\r") - piece.count(b"\r\n")
+        line -= after_cr and piece.startswith(b"\n")
+        after_cr = piece.endswith(b"\r")
+    return line
+
+
 def _records(text: PlainText, contract: Contract) -> Iterator[tuple[int, str]]:
     """Yield (first line, text) of each record; blank lines are none."""
-    quote = contract.quote if contract.multiline else None
     parts: list[str] = []
-    length = quotes = start = 0
+    length = start = 0
+    quotes = QuoteScanner(contract, lenient=True)
     for number, line in _lines(text):
         if not parts:
             start = number
@@ -57,11 +70,11 @@ def _records(text: PlainText, contract: Contract) -> Iterator[tuple[int, str]]:
                 continue
         parts.append(line)
         length += len(line)
-        quotes += line.count(quote) if quote else 0
         # A record that is too long is cut: it is refused anyway.
-        if quotes % 2 == 0 or length > BLOCK:
+        if not contract.multiline or not quotes.goes_on_after(line) or length > BLOCK:
             yield start, "".join(parts).rstrip("\r\n")
-            parts, length, quotes = [], 0, 0
+            parts, length = [], 0
+            quotes = QuoteScanner(contract, lenient=True) if quotes.inside else quotes
     if parts:
         yield start, "".join(parts).rstrip("\r\n")
 

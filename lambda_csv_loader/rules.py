@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lambda_csv_loader.column_types import bound_of
-from lambda_csv_loader.contract import Column, Contract
+from lambda_csv_loader.column_types import bound_of, outside
+from lambda_csv_loader.contract import Column, Contract, whole
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,20 @@ def _convert(column: Column, texts: pa.Array) -> tuple[pa.Array, list[Broken]]:
     if pc.any(misspelt).as_py():
         broken.append(Broken("type", message, _where(misspelt)))
         texts = pc.if_else(misspelt, pa.scalar(None, pa.string()), texts)
+    beyond = f"{message}: beyond its range"
     try:
-        return pc.cast(texts, kind.arrow), broken
+        values = pc.cast(texts, kind.arrow)
     except pa.ArrowInvalid:
         at = np.array(_unconvertible(texts, kind.arrow, 0), dtype=np.int64)
-        broken.append(Broken("type", f"{message}: beyond its range", at))
-        outside = np.zeros(len(texts), dtype=bool)
-        outside[at] = True
-        texts = pc.if_else(pa.array(outside), pa.scalar(None, pa.string()), texts)
-        return pc.cast(texts, kind.arrow), broken
+        broken.append(Broken("type", beyond, at))
+        misfits = np.zeros(len(texts), dtype=bool)
+        misfits[at] = True
+        values = pc.cast(pc.if_else(pa.array(misfits), pa.scalar(None, pa.string()), texts), kind.arrow)
+    strange = outside(values)
+    if strange is not None:
+        broken.append(Broken("type", beyond, _where(strange)))
+        values = pc.if_else(pc.fill_null(strange, False), pa.scalar(None, values.type), values)
+    return values, broken
 
 
 def _unconvertible(texts: pa.Array, kind: pa.DataType, start: int) -> list[int]:
@@ -136,7 +141,7 @@ def _text_rules(column: Column, texts: pa.Array) -> list[Broken]:
         if len(long):
             found.append(Broken("length", f"longer than {length} characters", long))
     if column.pattern is not None:
-        wrong = _where(pc.invert(pc.match_substring_regex(texts, rf"\A(?:{column.pattern})\z")))
+        wrong = _where(pc.invert(pc.match_substring_regex(texts, whole(column.pattern))))
         if len(wrong):
             found.append(Broken("pattern", f"does not match {column.pattern}", wrong))
     if column.values is not None:

@@ -6,10 +6,10 @@ conversion takes more than a contract allows. Rows come out typed, with `_file_i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +19,14 @@ from lambda_csv_loader.contract import Column, Contract
 from lambda_csv_loader.decode import BLOCK, PlainText, Source
 from lambda_csv_loader.header import match_header
 from lambda_csv_loader.keys import KeyOrder, duplicate_rows
-from lambda_csv_loader.records import Located, locate
+from lambda_csv_loader.quotes import QuoteScanner, ScannedText
+from lambda_csv_loader.ragged import RaggedRows, spans_lines, unclosed
+from lambda_csv_loader.records import Located, line_at, locate
 from lambda_csv_loader.rules import check_column
 from lambda_csv_loader.staging import Stage, Staged
-from lambda_csv_loader.verdict import BadFile, Findings, Reject, Verdict, Violation
+from lambda_csv_loader.verdict import MAX_EXAMPLES, BadFile, Findings, Reject, Verdict, Violation
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -45,7 +49,14 @@ class Report:
     blank_lines: int | None = None
 
 
-def validate(source: Source, contract: Contract, file_id: str, *, folder: Path | None = None) -> Report:
+def validate(
+    source: Source,
+    contract: Contract,
+    file_id: str,
+    *,
+    folder: Path | None = None,
+    block: int = BLOCK,
+) -> Report:
     """Read a file and decide whether its rows may be published.
 
     Args:
@@ -53,16 +64,20 @@ def validate(source: Source, contract: Contract, file_id: str, *, folder: Path |
         contract: of its dataset.
         file_id: goes into every row.
         folder: for the Parquet file of a large one; the system's temporary folder when None.
+        block: bytes that are parsed at a time; a record must fit.
     """
-    return _Validation(source, contract, file_id, folder).run()
+    return _Validation(source, contract, file_id, folder, block).run()
 
 
 class _Validation:
-    def __init__(self, source: Source, contract: Contract, file_id: str, folder: Path | None) -> None:
+    def __init__(
+        self, source: Source, contract: Contract, file_id: str, folder: Path | None, block: int
+    ) -> None:
         self._source, self._contract, self._file_id, self._folder = source, contract, file_id, folder
+        self._block = block
         self._findings = Findings(contract.reject_threshold)
-        self._ragged: list[Any] = []
-        self._ragged_done = 0
+        self._ragged = RaggedRows(max(contract.reject_threshold, MAX_EXAMPLES) + 1)
+        self._quotes = QuoteScanner(contract)
         self._next_row = 1
         self._partitions: set[Any] = set()
         self._order = KeyOrder([contract.names.index(name) for name in contract.primary_key])
@@ -102,6 +117,7 @@ class _Validation:
         names = match_header(line, self._contract)
         for batch in self._batches(text, names):
             self._add(batch, stage)
+        self._quotes.feed(b"", last=True)
         self._note_ragged()
 
     def _batches(self, text: PlainText, names: list[str | None]) -> Iterator[pa.RecordBatch]:
@@ -110,15 +126,17 @@ class _Validation:
         labels = [name if name is not None else f"\0{number}" for number, name in enumerate(names)]
         try:
             reader = pa_csv.open_csv(
-                _NotClosed(text),
+                ScannedText(text, self._quotes),
                 # One thread: rows are numbered for the verdict only then, and it is no slower.
-                read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=labels),
+                read_options=pa_csv.ReadOptions(
+                    use_threads=False, block_size=self._block, column_names=labels
+                ),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=contract.delimiter,
                     quote_char=contract.quote or False,
                     escape_char=contract.escape or False,
                     newlines_in_values=contract.multiline,
-                    invalid_row_handler=self._skip_ragged,
+                    invalid_row_handler=self._ragged.skip,
                 ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(labels, pa.string()),
@@ -133,20 +151,16 @@ class _Validation:
             if "Empty CSV file" not in str(error):
                 raise self._unreadable(str(error)) from None
 
-    def _skip_ragged(self, row: Any) -> str:
-        self._ragged.append(row)
-        return "skip"
-
     def _unreadable(self, message: str) -> BadFile:
         if "straddling object" in message:
             return BadFile(
-                "long_record", f"a record is longer than {BLOCK} bytes, or a quote is never closed"
+                "long_record", f"a record is longer than {self._block} bytes, or a quote is never closed"
             )
         return BadFile("unreadable", message)
 
     def _add(self, batch: pa.RecordBatch, stage: Stage) -> None:
         rows = self._row_numbers(batch.num_rows)
-        self._note_ragged()
+        self._note_ragged(self._next_row - 1)
         typed, bad = [], np.zeros(batch.num_rows, dtype=bool)
         for column, texts in zip(self._contract.columns, batch.columns, strict=True):
             values, violations = check_column(column, texts, self._contract)
@@ -178,6 +192,8 @@ class _Validation:
                 row=int(rows[index]),
                 value=texts[index].as_py(),
             )
+            if not column.column_type.is_text and spans_lines(violation.value):
+                raise unclosed(violation.row)
             self._findings.add(violation, new_row=not bad[index])
             bad[index] = True
             if number > 1000 and self._findings.rows > self._contract.reject_threshold:
@@ -189,32 +205,26 @@ class _Validation:
                 return
 
     def _row_numbers(self, count: int) -> Any:
-        skipped = [row.number for row in self._ragged[self._ragged_done :]]
-        if not skipped:
-            rows = np.arange(self._next_row, self._next_row + count, dtype=np.int64)
-        else:
-            candidates = np.arange(self._next_row, self._next_row + count + len(skipped), dtype=np.int64)
-            rows = np.setdiff1d(candidates, np.array(skipped), assume_unique=True)[:count]
+        skipped = self._ragged.pending()
+        rows = np.arange(self._next_row, self._next_row + count + len(skipped), dtype=np.int64)
+        if len(skipped):
+            # Some of them stand in the next block: what is left over here is theirs.
+            rows = np.setdiff1d(rows, skipped, assume_unique=True)[:count]
         if count:
             self._next_row = int(rows[-1]) + 1
         return rows
 
-    def _note_ragged(self) -> None:
-        for row in self._ragged[self._ragged_done :]:
-            self._next_row = max(self._next_row, row.number + 1)
-            quote = self._contract.quote
-            if quote and row.text.count(quote) % 2:
-                raise BadFile("unclosed_quote", "a quote is opened and never closed", row=row.number)
-            less = row.actual_columns < row.expected_columns
-            message = f"{row.actual_columns} values where the header has {row.expected_columns}"
-            violation = Violation(
-                rule="short_row" if less else "long_row", message=message, row=row.number, value=row.text
-            )
+    def _note_ragged(self, until: int | None = None) -> None:
+        """Note the ragged rows up to a number: the parser is a block ahead of the rows it returned."""
+        pending = self._ragged.pending()
+        if until is None and len(pending):
+            self._next_row = max(self._next_row, int(pending[-1]) + 1)
+        found, rest = self._ragged.take(until)
+        for violation in found:
             self._findings.add(violation, new_row=True)
-        self._ragged_done = len(self._ragged)
-        if self._findings.rows > self._contract.reject_threshold:
-            self._ragged.clear()
-            self._ragged_done = 0
+        for rule, count in rest.items():
+            self._findings.add_count(Violation(rule=rule, message=""), count)
+            self._findings.rows += count
 
     def _note_partition(self, typed: list[pa.Array]) -> None:
         contract = self._contract
@@ -278,6 +288,8 @@ class _Validation:
 
     def _explained(self, violation: Violation) -> Violation:
         """Add line numbers, which only a second reading can tell."""
+        if self._quotes.fault is not None:
+            violation.line = self._look_again(lambda text: line_at(text, self._quotes.fault or 0), None)
         wanted = {found.row for found in (violation, *self._findings.examples) if found.row is not None}
         longest = violation.rule == "long_record"
         if wanted or longest:
@@ -290,11 +302,17 @@ class _Validation:
         return violation
 
     def _locate(self, rows: set[int], *, longest: bool = False) -> dict[int, Located]:
+        nothing: dict[int, Located] = {}
+        return self._look_again(
+            lambda text: locate(text, self._contract, rows, longest=self._block if longest else None), nothing
+        )
+
+    def _look_again(self, look: Callable[[PlainText], T], otherwise: T) -> T:
         text = PlainText(self._source, self._contract)
         try:
-            return locate(text, self._contract, rows, longest=longest)
+            return look(text)
         except BadFile:
-            return {}
+            return otherwise
         finally:
             text.close()
 
@@ -309,20 +327,3 @@ class _Validation:
             counts=counts,
             rows_rejected=findings.rows,
         )
-
-
-class _NotClosed:
-    """Lends a stream to pyarrow, which closes what it is given."""
-
-    def __init__(self, inner: PlainText) -> None:
-        self._inner = inner
-        self.closed = False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._inner.read(size)
-
-    def close(self) -> None:
-        self.closed = True

@@ -6,6 +6,7 @@ The numbers are those of the checklist that the loader was designed against.
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -25,6 +26,19 @@ mode: append
 columns:
   - {name: id, type: bigint, nullable: false}
   - {name: body, type: varchar}
+""",
+    "letters": """
+mode: append
+multiline: true
+columns:
+  - {name: id, type: bigint, nullable: false}
+  - {name: body, type: varchar}
+""",
+    "measures": """
+mode: append
+columns:
+  - {name: day, type: date, nullable: false}
+  - {name: value, type: double}
 """,
     "daily": """
 mode: snapshot
@@ -77,7 +91,7 @@ class Case:
     """A file and what must become of it.
 
     `rows` is what the warehouse then holds of it; `reason` what the ledger says; `line` and `column`
-    where the verdict points.
+    where the verdict points, `value` what it shows.
     """
 
     name: str
@@ -86,6 +100,7 @@ class Case:
     reason: str | None = None
     line: int | None = None
     column: str | None = None
+    value: str | None = None
     dataset: str = "stock"
     file: str = "f.csv"
 
@@ -107,9 +122,13 @@ def stock(rows: str) -> str:
     return HEAD + rows
 
 
-def bad(name: str, rows: str, reason: str, line: int = 3, column: str | None = "item") -> Case:
+def bad(
+    name: str, rows: str, reason: str, line: int = 3, column: str | None = "item", value: str | None = None
+) -> Case:
     """A file whose second data row breaks a rule."""
-    return Case(name, stock("1,10,5\n" + rows), reason=reason, line=line, column=column)
+    if value is None and column is not None:
+        value = next(csv.reader([rows]))[HEAD.strip().split(",").index(column)]
+    return Case(name, stock("1,10,5\n" + rows), reason=reason, line=line, column=column, value=value)
 
 
 ZSTD = pa.compress(GOOD.encode(), codec="zstd", asbytes=True)
@@ -151,12 +170,14 @@ CASES = [
         "1,11\n",
         "short_row: line 3: 1 bad rows; first: 2 values where the header has 3",
         column=None,
+        value="1,11",
     ),
     bad(
         "10-long-row",
         "1,11,5,6\n",
         "long_row: line 3: 1 bad rows; first: 4 values where the header has 3",
         column=None,
+        value="1,11,5,6",
     ),
     Case(
         "11-trailing-delimiter",
@@ -221,6 +242,22 @@ CASES = [
         "type: line 3: 1 bad rows; first: column quantity: not of type integer: beyond its range",
         column="quantity",
     ),
+    Case(
+        "22-overflow-of-a-double",
+        "day,value\n2003-01-02,1e400\n",
+        reason="type: line 2: 1 bad rows; first: column value: not of type double: beyond its range",
+        line=2,
+        column="value",
+        dataset="measures",
+    ),
+    Case(
+        "22-year-0",
+        "day,value\n0000-01-01,1\n",
+        reason="type: line 2: 1 bad rows; first: column day: not of type date: beyond its range",
+        line=2,
+        column="day",
+        dataset="measures",
+    ),
     bad(
         "23-thousands-separator",
         '1,"1,000",5\n',
@@ -252,17 +289,40 @@ CASES = [
     Case(
         "29-unclosed-quote",
         stock('1,10,5\n1,"11,6\n1,12,7\n'),
-        reason="unclosed_quote: line 3: a quote is opened and never closed",
+        reason="unclosed_quote: line 3: a quote is opened and not closed on its line",
         line=3,
     ),
     Case(
         "29-unclosed-quote-in-text",
-        'id,body\n1,"a\n' + "2,b\n" * 600_000,
-        reason="long_record: line 2: a record is longer than 1048576 bytes, or a quote is never closed",
+        'id,body\n1,"a\n2,b\n3,c\n',
+        reason="unclosed_quote: line 2: a quote is opened and not closed on its line; "
+        "`multiline: true` in the contract allows values of several lines",
         line=2,
         dataset="notes",
     ),
-    Case("30-newline-in-quoted-text", 'id,body\n1,"two\nlines"\n2,x\n', rows=2, dataset="notes"),
+    Case(
+        "29-unclosed-quote-in-text-of-several-lines",
+        'id,body\n1,"a\n2,b\n3,c\n',
+        reason="unclosed_quote: line 2: a quote is opened and never closed",
+        line=2,
+        dataset="letters",
+    ),
+    Case(
+        "29-unclosed-quote-in-a-large-file",
+        'id,body\n1,"a\n' + "2,b\n" * 600_000,
+        reason="long_record: line 2: a record is longer than 1048576 bytes, or a quote is never closed",
+        line=2,
+        dataset="letters",
+    ),
+    Case(
+        "29-text-after-a-closed-quote",
+        'id,body\n1,a\n2,"b"c\n',
+        reason="stray_quote: line 3: text follows the quote that closes a value",
+        line=3,
+        dataset="notes",
+    ),
+    Case("30-newline-in-quoted-text", 'id,body\n1,"two\nlines"\n2,x\n', rows=2, dataset="letters"),
+    Case("31-quote-as-a-character", 'id,body\n1,5" pipe\n', rows=1, dataset="notes"),
     Case("31-doubled-quotes", 'id,body\n1,"say ""hi"""\n', rows=1, dataset="notes"),
     Case(
         "32-nul-byte",
@@ -309,6 +369,7 @@ CASES = [
         "1,10,7\n",
         "unique: line 3: 1 bad rows; first: the key (day_id, item) = 1, 10 is in the file already",
         column=None,
+        value="1, 10",
     ),
     Case(
         "50-larger-than-allowed",
@@ -362,6 +423,8 @@ def test_what_becomes_of_a_file(stack: FileStack, case: Case) -> None:
     assert verdict["rule"] + ": " + verdict["message"] == case.reason
     first = verdict["examples"][0]
     assert (first["line"], first["column"]) == (case.line, case.column)
+    if case.value is not None:
+        assert (first["value"] or "") == case.value
     body = case.body.encode() if isinstance(case.body, str) else case.body
     assert stack.object(verdict["file"]["copy"]).read() == body
     assert verdict["file"]["copy"].startswith(f"quarantine/{case.dataset}/{verdict['file']['file_id']}/")

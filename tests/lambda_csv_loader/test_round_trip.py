@@ -70,6 +70,7 @@ class Dialect:
                 "mode": "append",
                 "delimiter": self.delimiter,
                 "quote": self.quote,
+                "multiline": True,
                 "null_tokens": [NULL],
                 "columns": [
                     {"name": "id", "type": "bigint", "nullable": False},
