@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 from pydantic import Field, PrivateAttr, SecretStr
 
@@ -55,6 +55,15 @@ class LandingBucket(StrictBlock):
             StoreUnavailable: the object store does not answer.
         """
         return [ref for ref in Bucket(self._settings()).list(prefix) if not ref.key.endswith("/")]
+
+    def url(self, key: str) -> str:
+        """Return where a person looks at an object: the AWS console, or the stand-in itself."""
+        if self.endpoint_url is not None:
+            return f"{self.endpoint_url}/{self.bucket}/{quote(key)}"
+        return (
+            f"https://{self.region}.console.aws.amazon.com/s3/object/{self.bucket}"
+            f"?region={self.region}&prefix={quote(key, safe='')}"
+        )
 
     def depths(self) -> QueueDepths:
         """Return how many messages wait in the queue and in the dead-letter queue.

@@ -12,21 +12,34 @@ from typing import cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks.errors import PermanentError
 from blocks.object_store import LandingBucket
-from lambda_csv_loader.ledger import LedgerRow, is_settled
-from lambda_csv_loader.object_store import ObjectRef
+from lambda_csv_loader.groups import LANDING
+from lambda_csv_loader.ledger import LedgerRow, is_settled, loaded_contents, newest_uploads
+from lambda_csv_loader.object_store import ObjectGone, ObjectRef
 
-LANDING = "landing/"
 SWEEP = "sweep:"
 CHUNK = 50
 """Files that one call of the sweep loads; after each the bar moves."""
 PARALLEL_INVOCATIONS = 4
 POLL_SECONDS = 0.5
+SHOWN = 100
+"""Files listed in the table, those that need somebody first, then the newest."""
+LINKED = 10
+"""Verdicts with a link of their own."""
+
+
+class BadPrefix(PermanentError):
+    """A prefix lies outside the dataset's own folder."""
 
 
 class FilesStuck(PermanentError):
@@ -85,7 +98,7 @@ def ingest_csv(
 
     Args:
         dataset: the dataset, as its contract names it
-        prefix: only keys that begin so; all of the dataset's when left out
+        prefix: only keys that begin so, from `landing/<dataset>/` on; all of them when left out
         since: only files uploaded on this day (UTC) or later
         until: only files uploaded on this day (UTC) or earlier
         wait_seconds: how long events get at most before the sweep loads what is left
@@ -93,12 +106,13 @@ def ingest_csv(
 
     Raises:
         NoContract: the dataset is not declared.
+        BadPrefix: the prefix reaches beyond the dataset.
         FilesStuck: a file could be neither loaded nor refused, or the dead-letter queue is not empty.
     """
     landing = cast(LandingBucket, LandingBucket.load("landing"))
     try:
         landing.loader().contracts.get(dataset)
-        files = _Files(landing, dataset, prefix or f"{LANDING}{dataset}/", since, until)
+        files = _Files(landing, dataset, _prefix(dataset, prefix), since, until)
         loaded_before = files.count("loaded")
         bar = _Bar(dataset, files.total)
         bar.show(files.settled)
@@ -106,7 +120,7 @@ def ingest_csv(
             _let_events_load(landing, files, bar, wait_seconds, patience_seconds)
         failures = _sweep(landing, files, bar)
         result = files.result(loaded_before)
-        _publish(result)
+        _publish(landing, files, result)
         _fail_if_stuck(landing, files, failures)
         return result
     finally:
@@ -122,12 +136,14 @@ class _Files:
         self._landing, self._dataset, self._prefix = landing, dataset, prefix
         self._refs = [ref for ref in landing.files(prefix) if _within(ref, since, until)]
         self._rows: dict[tuple[str, str | None], LedgerRow] = {}
+        self._contents: frozenset[str] = frozenset()
         self.read_ledger()
 
     def read_ledger(self) -> None:
         """Look again at what the ledger says."""
-        rows = self._landing.loader().writer.ledger(self._dataset, self._prefix)
-        self._rows = {(row.key, row.etag): row for row in rows}
+        # All of the dataset's: a copy under this prefix may rest on a file under another.
+        rows = self._landing.loader().writer.ledger(self._dataset)
+        self._rows, self._contents = newest_uploads(rows), loaded_contents(rows)
 
     @property
     def total(self) -> int:
@@ -173,9 +189,22 @@ class _Files:
             ],
         )
 
+    def shown(self) -> list[dict[str, object]]:
+        """Return the most interesting files for a table: open and refused ones, then the newest."""
+        listed = []
+        for ref in self._refs:
+            row = self._rows.get((ref.key, ref.etag))
+            status = row.status if row is not None and self._is_settled(ref) else "waiting"
+            calm = status not in ("waiting", "quarantined")
+            age = -(ref.last_modified.timestamp() if ref.last_modified else 0)
+            listed.append((calm, age, ref.key, status, row.rows_loaded if row and calm else 0))
+        return [
+            {"file": key, "status": status, "rows": rows} for *_, key, status, rows in sorted(listed)[:SHOWN]
+        ]
+
     def _is_settled(self, ref: ObjectRef) -> bool:
         row = self._rows.get((ref.key, ref.etag))
-        return row is not None and is_settled(row, ref.last_modified)
+        return row is not None and is_settled(row, ref.last_modified, self._contents)
 
     def _current(self) -> Iterator[LedgerRow]:
         for ref in self._refs:
@@ -215,9 +244,12 @@ def _let_events_load(
     best = (landing.depths().waiting, len(files.pending))
     while best[0] and files.pending and time.monotonic() - started < wait_seconds:
         time.sleep(POLL_SECONDS)
-        files.read_ledger()
-        bar.show(files.settled)
-        seen = (landing.depths().waiting, len(files.pending))
+        waiting = landing.depths().waiting
+        if waiting != best[0]:
+            # Only then has anything changed: the ledger of ten thousand files is not read for nothing.
+            files.read_ledger()
+            bar.show(files.settled)
+        seen = (waiting, len(files.pending))
         if seen[0] < best[0] or seen[1] < best[1]:
             best, moved = (min(best[0], seen[0]), min(best[1], seen[1])), time.monotonic()
         elif time.monotonic() - moved > patience_seconds:
@@ -240,49 +272,57 @@ def _sweep(landing: LandingBucket, files: _Files, bar: _Bar) -> dict[str, str]:
     def load(chunk: Sequence[ObjectRef]) -> dict[str, str]:
         return landing.load_files(chunk, request_id)
 
+    settled = files.settled
     with ThreadPoolExecutor(workers) as pool:
-        for failed in pool.map(load, chunks):
+        for chunk, failed in zip(chunks, pool.map(load, chunks), strict=True):
             failures |= failed
-            files.read_ledger()
-            bar.show(files.settled)
+            settled += len(chunk) - len(failed)
+            bar.show(settled)
+    files.read_ledger()
+    bar.show(files.settled)
     return failures
 
 
-def _publish(result: IngestResult) -> None:
+def _publish(landing: LandingBucket, files: _Files, result: IngestResult) -> None:
     key = f"ingest-{result.dataset.replace('_', '-')}"
-    statuses = {
+    counts = {
         "loaded": result.loaded,
-        "skipped (same content)": result.skipped,
+        "skipped": result.skipped,
         "superseded": result.superseded,
         "quarantined": len(result.quarantined),
     }
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "loaded")
+    shown = files.shown()
+    more = f"; the {len(shown)} of most interest" if len(shown) < result.files else ""
     create_table_artifact(
         key=f"{key}-files",
-        description=f"Files of {result.dataset}, {result.newly_loaded} loaded since the flow began",
+        description=f"{result.files} files of {result.dataset}: {said}, {result.rows} rows, "
+        f"{result.newly_loaded} loaded since the flow began{more}",
+        table=shown,
+    )
+    if not result.quarantined:
+        return
+    get_run_logger().warning("%d files are quarantined", len(result.quarantined))
+    create_table_artifact(
+        key=f"{key}-quarantined",
+        description=f"Quarantined files of {result.dataset}",
         table=[
-            {"status": status, "files": files, "rows": result.rows if status == "loaded" else 0}
-            for status, files in statuses.items()
-            if files or status == "loaded"
+            {"file": file.key, "reason": file.reason, "verdict": file.verdict_key}
+            for file in result.quarantined
         ],
     )
-    if result.quarantined:
-        get_run_logger().warning("%d files are quarantined", len(result.quarantined))
-        create_table_artifact(
-            key=f"{key}-quarantined",
-            description=f"Quarantined files of {result.dataset}",
-            table=[
-                {"file": file.key, "reason": file.reason, "verdict": file.verdict_key}
-                for file in result.quarantined
-            ],
-        )
+    for file in result.quarantined[:LINKED]:
+        if file.verdict_key is not None:
+            create_link_artifact(
+                landing.url(file.verdict_key),
+                link_text=f"Verdict on {file.key}",
+                key=f"{key}-verdict-{file.file_id[:12]}",
+                description=file.reason,
+            )
 
 
 def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, str]) -> None:
-    # A file that was deleted between the listing and its load needs nothing.
-    there = {
-        ref.key for ref in files.pending if any(found.key == ref.key for found in landing.files(ref.key))
-    }
-    stuck = [ref.key for ref in files.pending if ref.key in there]
+    stuck = [ref.key for ref in files.pending if _is_there(landing, ref.key)]
     if stuck:
         shown = "; ".join(f"{key}: {failures.get(key, 'not in the ledger')}" for key in stuck[:5])
         raise FilesStuck(
@@ -297,6 +337,27 @@ def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, st
             state="the files they tell of are in the bucket",
             next_command="floe files status, then floe files replay --dead-letters",
         )
+
+
+def _is_there(landing: LandingBucket, key: str) -> bool:
+    """A file that was deleted between the listing and its load needs nothing."""
+    try:
+        landing.loader().bucket.head(key)
+    except ObjectGone:
+        return False
+    return True
+
+
+def _prefix(dataset: str, prefix: str | None) -> str:
+    own = f"{LANDING}{dataset}/"
+    # Without the slash, `landing/stock` would take the files of `stock_2`, too.
+    if prefix is not None and not prefix.startswith(own):
+        raise BadPrefix(
+            f"the prefix {prefix!r} does not begin with {own!r}",
+            state="nothing was read",
+            next_command=f"give a prefix under {own}, or none",
+        )
+    return prefix or own
 
 
 def _within(ref: ObjectRef, since: date | None, until: date | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from lambda_csv_loader.ducklake_tables import prepare_dataset, prepare_ops
 from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent, decide_all
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.verdict import Reject
+from lambda_csv_loader.writer import WarehouseUnavailable
 
 _STAGED = "_floe_staged"
 _OF_LEDGER = ", ".join(sql_name(name) for name in LedgerRow._fields)
@@ -37,6 +38,10 @@ class DuckLakeWriter:
         """Return the ledger rows of these versions."""
         condition = f"file_id in ({_listed(file_ids)})"
         return {row.file_id: row for row in self._session.run(lambda: self._rows(dataset, condition))}
+
+    def same_content(self, dataset: str, contents: Collection[str]) -> list[LedgerRow]:
+        """Return the ledger rows of a dataset whose content (sha256) is one of these."""
+        return self._session.run(lambda: self._rows(dataset, f"sha256 in ({_listed(contents)})"))
 
     def ledger(self, dataset: str, prefix: str = "") -> list[LedgerRow]:
         """Return the ledger rows of a dataset whose keys begin with `prefix`."""
@@ -96,7 +101,8 @@ class DuckLakeWriter:
             execute("rollback")
             return decisions
         if contract is not None:
-            self._write_rows(contract, [pair for pair in fresh if pair[1].row.status == "loaded"])
+            loads = [pair for pair in fresh if pair[1].row.status == "loaded" and not pair[1].rows_stay]
+            self._write_rows(contract, loads)
         self._write_ledger([made for _, made in fresh])
         self._write_rejects(dataset, fresh)
         execute("commit")
@@ -116,18 +122,28 @@ class DuckLakeWriter:
             self._session.lend(_STAGED, pa.concat_tables(tables))
             sources.append(_STAGED)
         columns = ", ".join(sql_name(name) for name in (*contract.names, "_file_id", "_file_row"))
+        written = 0
         for source in sources:
             kept = ""
             if contract.mode == "upsert":
                 self._delete_older(contract, table, source, loads[0][1].row)
                 same = _same_key(contract, "present")
                 kept = f"where not exists (select 1 from {table} as present where {same})"
-            self._session.execute(
+            ((count,),) = self._session.rows(
                 f"insert into {table} ({columns}, _loaded_at) "
                 f"select {columns}, now() from {source} as staged {kept}"
             )
+            written += int(count)
         if tables:
             self._session.take_back(_STAGED)
+        if contract.mode == "upsert":
+            # Alone in its transaction: keys that a newer file holds already were left out.
+            loads[0][1].row = loads[0][1].row._replace(rows_loaded=written)
+        elif written != (staged_rows := sum(each.rows for each in staged)):
+            raise WarehouseUnavailable(
+                f"{written} rows were written where {staged_rows} are staged",
+                state="nothing was committed; it is tried again",
+            )
 
     def _delete_older(self, contract: Contract, table: str, source: str, row: LedgerRow) -> None:
         """Remove the rows that the staged ones replace: same key, from an older upload."""
@@ -156,13 +172,13 @@ class DuckLakeWriter:
         self._session.execute(f"insert into ops.csv_files values {values}")
 
     def _write_rejects(self, dataset: str, fresh: list[Load]) -> None:
-        again = [made.row.file_id for _, made in fresh if made.previous is not None]
+        again = [made.row.file_id for _, made in fresh if made.previous is not None and not made.rows_stay]
         if again:
             self._session.execute(f"delete from ops.csv_rejects where file_id in ({_listed(again)})")
         rows = [
             (made.row.file_id, dataset, one.line, one.row, one.column, one.rule, one.message, one.raw_line)
             for candidate, made in fresh
-            if candidate.staged and made.row.status == "loaded"
+            if candidate.staged and made.row.status == "loaded" and not made.rows_stay
             for one in candidate.staged.rejects
         ]
         if rows:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -63,6 +63,11 @@ class Candidate:
         """Return the place of this upload among those of other keys: the later one wins."""
         return self.row.last_modified or LONG_AGO, self.row.key
 
+    @property
+    def bytes(self) -> int:
+        """Return how much memory or disk its rows take."""
+        return self.staged.bytes if self.staged is not None else 0
+
 
 @dataclass
 class Decision:
@@ -73,12 +78,14 @@ class Decision:
         known: the ledger had it; nothing is written.
         superseded: ledger rows whose data this one replaces.
         previous: the ledger's row of the same version, which this one replaces.
+        rows_stay: the rows that `previous` loaded stay as they are; only the ledger is written.
     """
 
     row: LedgerRow
     known: bool = False
     superseded: list[LedgerRow] = field(default_factory=list)
     previous: LedgerRow | None = None
+    rows_stay: bool = False
 
 
 def ledger_row(
@@ -122,17 +129,35 @@ def ledger_row(
     )
 
 
-def is_settled(row: LedgerRow, last_modified: datetime | None) -> bool:
+def loaded_contents(rows: Iterable[LedgerRow]) -> frozenset[str]:
+    """Return the contents (sha256) whose rows are in the warehouse, according to these ledger rows."""
+    return frozenset(row.sha256 for row in rows if row.status == "loaded" and row.sha256)
+
+
+def newest_uploads(rows: Iterable[LedgerRow]) -> dict[tuple[str, str | None], LedgerRow]:
+    """Return ledger rows by key and ETag, all that a listing tells, the newest where several have both.
+
+    In a versioned bucket the same bytes put twice are two versions with one ETag.
+    """
+    ordered = sorted(rows, key=lambda row: row.last_modified or LONG_AGO)
+    return {(row.key, row.etag): row for row in ordered}
+
+
+def is_settled(row: LedgerRow, last_modified: datetime | None, contents: Collection[str]) -> bool:
     """Tell whether the ledger needs nothing more for this upload of a version.
 
-    The same bytes put again under the same key are another upload: a quarantined file that was
-    uploaded anew is tried again, one whose rows are in place is not.
+    The same bytes put again under the same key are another upload, with a later place among those of
+    other keys.
+
+    Args:
+        row: of the version.
+        last_modified: when this upload was put.
+        contents: what `loaded_contents` says; a file that was skipped as another's copy needs loading
+            itself once that one's rows are gone.
     """
-    if row.status in ("loaded", "skipped"):
-        return True
-    if row.status == "missing":
+    if row.status == "missing" or (last_modified or LONG_AGO) > (row.last_modified or LONG_AGO):
         return False
-    return (last_modified or LONG_AGO) <= (row.last_modified or LONG_AGO)
+    return row.status != "skipped" or row.sha256 in contents
 
 
 def decide(candidate: Candidate, known: list[LedgerRow], contract: Contract | None) -> Decision:
@@ -146,38 +171,71 @@ def decide(candidate: Candidate, known: list[LedgerRow], contract: Contract | No
     row = candidate.row
     previous = next((other for other in known if other.file_id == row.file_id), None)
     if previous is not None:
-        if is_settled(previous, row.last_modified) and not candidate.force:
+        if is_settled(previous, row.last_modified, loaded_contents(known)) and not candidate.force:
             return Decision(previous, known=True)
         row = row._replace(attempts=previous.attempts + 1)
+    others = [other for other in known if other.file_id != row.file_id]
+    decision = _place(replace(candidate, row=row), others, contract)
+    decision.previous = previous
+    if previous is not None and previous.status == "loaded" and decision.row.status != "loaded":
+        # Its rows are good and nothing takes their place: a second look never removes them.
+        kept = f"kept, though loading it again ended {decision.row.status}: {decision.row.reason}"
+        row = previous._replace(last_modified=row.last_modified, attempts=row.attempts, reason=kept)
+        return Decision(row, previous=previous, rows_stay=True)
+    return decision
+
+
+def _place(candidate: Candidate, others: list[LedgerRow], contract: Contract | None) -> Decision:
+    """Decide about a candidate among the other files of its dataset."""
+    row = candidate.row
+    refused = [other for other in others if other.key == row.key and other.status == "quarantined"]
     if candidate.staged is None or contract is None:
-        return Decision(row, previous=previous)
-    loaded = [other for other in known if other.status == "loaded" and other.file_id != row.file_id]
-    if contract.same_content == "skip":
-        twin = next((other for other in loaded if other.sha256 == row.sha256 and other.key != row.key), None)
-        if twin is not None:
-            row = row._replace(status="skipped", reason=f"same content as {twin.key}", rows_loaded=0)
-            return Decision(row, previous=previous)
-    rivals = _rivals(row, loaded, contract)
+        return Decision(row, superseded=refused)
+    twin = _twin(row, others, contract)
+    if twin is not None:
+        row = row._replace(status="skipped", reason=f"same content as {twin.key}", rows_loaded=0)
+        return Decision(row, superseded=refused)
+    rivals = _rivals(row, others, contract)
     for other in rivals:
         if other.key != row.key and (other.last_modified or LONG_AGO, other.key) > candidate.order:
             reason = f"{other.key} is newer and holds the same {contract.partition_by or 'table'}"
             return Decision(
-                row._replace(status="superseded", reason=reason, rows_loaded=0), previous=previous
+                row._replace(status="superseded", reason=reason, rows_loaded=0), superseded=refused
             )
-    return Decision(row, superseded=rivals, previous=previous)
+    return Decision(row, superseded=rivals + refused)
 
 
-def _rivals(row: LedgerRow, loaded: list[LedgerRow], contract: Contract) -> list[LedgerRow]:
-    """Return the loaded files whose rows this one replaces."""
+def _twin(row: LedgerRow, others: list[LedgerRow], contract: Contract) -> LedgerRow | None:
+    """Return a loaded file of another key with the same content, where that makes loading needless.
+
+    Not in mode upsert: there a later copy makes its values the newest again.
+    """
+    if contract.same_content == "load" or contract.mode == "upsert":
+        return None
+    return next(
+        (
+            other
+            for other in others
+            if other.status == "loaded" and other.sha256 == row.sha256 and other.key != row.key
+        ),
+        None,
+    )
+
+
+def _rivals(row: LedgerRow, others: list[LedgerRow], contract: Contract) -> list[LedgerRow]:
+    """Return the files whose place this one takes: loaded ones, and copies that rest on those."""
     if contract.mode == "upsert":
         return []
     whole = contract.mode == "snapshot" and contract.partition_by is None
     return [
         other
-        for other in loaded
-        if whole
-        or other.key == row.key
-        or (row.partition_value is not None and other.partition_value == row.partition_value)
+        for other in others
+        if other.status in ("loaded", "skipped")
+        and (
+            whole
+            or other.key == row.key
+            or (row.partition_value is not None and other.partition_value == row.partition_value)
+        )
     ]
 
 
@@ -204,14 +262,22 @@ def decide_all(
         decision = decide(candidates[number], list(ledger.values()), contract)
         reason = gone.get(number)
         if reason and not decision.known:
-            row = decision.row._replace(status="superseded", reason=reason, rows_loaded=0)
-            decision = Decision(row, previous=decision.previous)
+            decision = _not_current(decision, reason)
         made[number] = decision
         ledger[decision.row.file_id] = decision.row
         for other in decision.superseded:
             ledger[other.file_id] = other._replace(status="superseded")
     _settle_within(list(made.values()))
     return [made[number] for number in range(len(candidates))]
+
+
+def _not_current(decision: Decision, reason: str) -> Decision:
+    previous = decision.previous
+    if previous is not None and previous.status == "loaded":
+        # The rows are there, and go when what took the file's place is loaded.
+        return Decision(previous, known=True)
+    row = decision.row._replace(status="superseded", reason=reason, rows_loaded=0)
+    return Decision(row, previous=previous)
 
 
 def _gone(

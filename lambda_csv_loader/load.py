@@ -5,55 +5,32 @@ Knows neither Lambda nor Prefect: the handler, the sweep and the command line al
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from lambda_csv_loader.contract import Contract, Contracts, NoContract
-from lambda_csv_loader.errors import FloeError
+from lambda_csv_loader.errors import FloeError, PermanentError
 from lambda_csv_loader.examine import Examiner
-from lambda_csv_loader.ledger import LONG_AGO, Candidate, Decision, LedgerRow, is_settled
+from lambda_csv_loader.groups import TOGETHER, Refs, dataset_of, groups
+from lambda_csv_loader.ledger import LONG_AGO, Candidate, Decision, LedgerRow, is_settled, loaded_contents
 from lambda_csv_loader.object_store import Bucket, ObjectGone, ObjectRef
+from lambda_csv_loader.outcome import LoadResult, Outcomes, log, report, result_of, surprise
 from lambda_csv_loader.settings import LoaderSettings
-from lambda_csv_loader.writer import Writer, open_writer
+from lambda_csv_loader.writer import TableMismatch, Writer, open_writer
 
-LANDING = "landing/"
-TOGETHER = 64 << 20
-"""Bytes of files published in one transaction."""
 _REMEMBERED = 10_000
 
-log = logging.getLogger("floe.loader")
 T = TypeVar("T")
-Refs = dict[ObjectRef, ObjectRef]
-"""The objects asked for, each with the version that its key holds now."""
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class LoadResult:
-    """What became of one object.
-
-    Attributes:
-        status: as in the ledger; `ignored` for what is no file (a folder marker).
-        known: the ledger had it already; nothing was done.
-    """
-
-    file_id: str
-    dataset: str
-    key: str
-    status: str
-    rows: int = 0
-    rejected: int = 0
-    reason: str | None = None
-    verdict_key: str | None = None
-    known: bool = False
-
-
-Outcomes = dict[ObjectRef, LoadResult | FloeError]
+class OtherBucket(PermanentError):
+    """An event tells of another bucket than the one that is configured."""
 
 
 class Loader:
@@ -117,12 +94,22 @@ class Loader:
         waiting: dict[str, list[ObjectRef]] = {}
         for ref in dict.fromkeys(refs):
             dataset = dataset_of(ref.key)
-            if dataset is None or ref.key.endswith("/"):
+            if ref.bucket != self.bucket.name:
+                outcomes[ref] = OtherBucket(
+                    f"{ref.key!r} lies in the bucket {ref.bucket!r}, this loader reads {self.bucket.name!r}",
+                    state="nothing was read; the message goes to the dead-letter queue",
+                    next_command="compare FLOE_OBJECT_STORE__BUCKET with the bucket's notification",
+                )
+            elif dataset is None or ref.key.endswith("/"):
                 outcomes[ref] = LoadResult(ref.file_id, dataset or "", ref.key, "ignored")
             else:
                 waiting.setdefault(dataset, []).append(ref)
         for dataset, members in waiting.items():
-            outcomes.update(self._load_dataset(dataset, members, force, request_id))
+            try:
+                outcomes.update(self._load_dataset(dataset, members, force, request_id))
+            except Exception as error:  # noqa: BLE001 - see _guarded
+                failed = surprise(error, f"dataset {dataset!r} could not be loaded")
+                outcomes.update({ref: failed for ref in members if ref not in outcomes})
         return outcomes
 
     def close(self) -> None:
@@ -142,7 +129,7 @@ class Loader:
             return dict.fromkeys(refs, error)
         outcomes: Outcomes = {}
         current: Refs = {}
-        for ref, found in zip(refs, self._each(self._current, refs), strict=True):
+        for ref, found in zip(refs, self._each(self._examiner.current, refs), strict=True):
             if isinstance(found, FloeError):
                 outcomes[ref] = found
             elif not force and (settled := self._settled.get(_put(found))):
@@ -150,15 +137,9 @@ class Loader:
             else:
                 current[ref] = found
         fresh = current if force else self._without_known(dataset, current, outcomes)
-        for group in _groups(fresh, contract):
+        for group in groups(fresh, contract):
             outcomes.update(self._load_group(dataset, contract, group, force, request_id))
         return outcomes
-
-    def _current(self, ref: ObjectRef) -> ObjectRef | FloeError:
-        try:
-            return self._examiner.current(ref)
-        except FloeError as error:
-            return error
 
     def _without_known(self, dataset: str, current: Refs, outcomes: Outcomes) -> Refs:
         """Leave out what the ledger settled already, before a byte is read."""
@@ -166,14 +147,16 @@ class Loader:
             return current
         try:
             known = self.writer.known(dataset, [found.file_id for found in current.values()])
+            copies = {row.sha256 for row in known.values() if row.status == "skipped" and row.sha256}
+            contents = loaded_contents(self.writer.same_content(dataset, copies) if copies else ())
         except FloeError as error:
             outcomes.update(dict.fromkeys(current, error))
             return {}
         fresh = {}
         for ref, found in current.items():
             row = known.get(found.file_id)
-            if row is not None and is_settled(row, found.last_modified):
-                outcomes[ref] = self._remember(_put(found), _result(row, known=True))
+            if row is not None and is_settled(row, found.last_modified, contents):
+                outcomes[ref] = self._remember(_put(found), result_of(row, known=True))
             else:
                 fresh[ref] = found
         return fresh
@@ -186,14 +169,34 @@ class Loader:
 
         outcomes: Outcomes = {}
         candidates: dict[ObjectRef, Candidate] = {}
-        for ref, candidate in zip(group, self._each(examine, list(group.values())), strict=True):
-            if isinstance(candidate, FloeError):
-                outcomes[ref] = candidate
-            else:
-                candidates[ref] = candidate
+        waiting = list(group.items())
+        while waiting:
+            # A few at a time: small compressed files may hold far more than their size tells.
+            some, waiting = waiting[: 2 * self._threads], waiting[2 * self._threads :]
+            looked = self._each(examine, [found for _, found in some])
+            for (ref, _), candidate in zip(some, looked, strict=True):
+                if isinstance(candidate, FloeError):
+                    outcomes[ref] = candidate
+                else:
+                    candidates[ref] = candidate
+            if not waiting or sum(each.bytes for each in candidates.values()) > TOGETHER:
+                outcomes.update(self._publish_and_close(dataset, contract, candidates, request_id))
+                candidates = {}
+        return outcomes
+
+    def _publish_and_close(
+        self,
+        dataset: str,
+        contract: Contract | None,
+        candidates: dict[ObjectRef, Candidate],
+        request_id: str | None,
+    ) -> Outcomes:
         try:
-            if candidates:
-                outcomes.update(self._publish(dataset, contract, candidates))
+            outcomes = self._publish(dataset, contract, candidates, request_id) if candidates else {}
+            if len(candidates) > 1 and any(isinstance(one, TableMismatch) for one in outcomes.values()):
+                # One file's rows do not fit the table; the others must not wait for it.
+                for ref, candidate in candidates.items():
+                    outcomes.update(self._publish(dataset, contract, {ref: candidate}, request_id))
         finally:
             for candidate in candidates.values():
                 if candidate.staged is not None:
@@ -201,20 +204,44 @@ class Loader:
         return outcomes
 
     def _publish(
-        self, dataset: str, contract: Contract | None, candidates: dict[ObjectRef, Candidate]
+        self,
+        dataset: str,
+        contract: Contract | None,
+        candidates: dict[ObjectRef, Candidate],
+        request_id: str | None,
     ) -> Outcomes:
-        try:
-            decisions = self.writer.publish(
-                dataset, contract, list(candidates.values()), self._why_not_current
-            )
-        except FloeError as error:
-            return dict.fromkeys(candidates, error)
+        def publish(_: None) -> list[Decision]:
+            return self.writer.publish(dataset, contract, list(candidates.values()), self._why_not_current)
+
+        decisions = self._guarded(publish, None)
+        if isinstance(decisions, FloeError):
+            return dict.fromkeys(candidates, decisions)
         outcomes: Outcomes = {}
         for ref, decision in zip(candidates, decisions, strict=True):
-            result = _result(decision.row, known=decision.known)
-            _report(result, decision)
+            result = result_of(decision.row, known=decision.known)
+            report(result, decision)
             outcomes[ref] = self._remember(candidates[ref].row.put, result)
-        return outcomes
+        return self._load_released(dataset, decisions, request_id) | outcomes
+
+    def _load_released(self, dataset: str, decisions: list[Decision], request_id: str | None) -> Outcomes:
+        """Load the files that were skipped as copies of one whose rows are gone now.
+
+        Should this process end first, the sweep finds them, since they are not settled any more.
+        """
+        gone = loaded_contents(other for made in decisions for other in made.superseded)
+        if not gone:
+            return {}
+
+        def find(_: None) -> list[LedgerRow]:
+            return self.writer.same_content(dataset, gone)
+
+        rows = self._guarded(find, None)
+        if isinstance(rows, FloeError):
+            log.warning("copies of replaced files wait for the sweep")
+            return {}
+        still_there = loaded_contents(rows)
+        released = [row for row in rows if row.status == "skipped" and row.sha256 not in still_there]
+        return self.load_many([ObjectRef(row.bucket, row.key) for row in released], request_id=request_id)
 
     def _why_not_current(self, rows: Sequence[LedgerRow]) -> list[str | None]:
         def ask(row: LedgerRow) -> str | None:
@@ -225,85 +252,37 @@ class Loader:
             same = (found.etag, found.version_id) == (row.etag, row.version_id)
             return None if same else "overwritten before it was published"
 
-        return self._each(ask, rows)
+        answers = self._each(ask, rows)
+        for answer in answers:
+            if isinstance(answer, FloeError):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, FloeError)]
 
-    def _each(
-        self, work: Callable[[ObjectRef], T] | Callable[[LedgerRow], T], items: Sequence[object]
-    ) -> list[T]:
+    def _each(self, work: Callable[[Item], T], items: Sequence[Item]) -> list[T | FloeError]:
         if len(items) == 1:
-            return [work(items[0])]  # type: ignore[arg-type]
+            return [self._guarded(work, items[0])]
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(work, items))
+            return list(pool.map(lambda item: self._guarded(work, item), items))
+
+    def _guarded(self, work: Callable[[Item], T], item: Item) -> T | FloeError:
+        """Do `work`; an error is the outcome of its own file only."""
+        try:
+            return work(item)
+        except FloeError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not fail the others
+            what = f"{item.key!r} could not be loaded" if isinstance(item, ObjectRef) else "publishing failed"
+            return surprise(error, what)
 
     def _remember(self, put: tuple[str, datetime], result: LoadResult) -> LoadResult:
-        if result.status != "missing":
+        # A copy is settled only while its twin is loaded, which another process may end.
+        if result.status not in ("missing", "skipped"):
             self._settled[put] = result
             while len(self._settled) > _REMEMBERED:
                 self._settled.popitem(last=False)
         return result
 
 
-def dataset_of(key: str) -> str | None:
-    """Return the dataset that a key names: `landing/<dataset>/...`; None outside `landing/`.
-
-    A file straight under `landing/` belongs to the dataset `unknown`, which has no contract.
-    """
-    if not key.startswith(LANDING):
-        return None
-    parts = key.removeprefix(LANDING).split("/", 1)
-    return parts[0] if len(parts) == 2 and parts[0] else "unknown"
-
-
 def _put(ref: ObjectRef) -> tuple[str, datetime]:
     """Return what identifies one upload: the version and when it was put."""
     return ref.file_id, ref.last_modified or LONG_AGO
-
-
-def _groups(refs: Refs, contract: Contract | None) -> Iterator[Refs]:
-    """Cut into groups that one transaction publishes: small files together, large ones alone.
-
-    Two events of one key end up in two groups. In mode upsert every file is alone, since each
-    looks at the rows that are there.
-    """
-    alone = contract is not None and contract.mode == "upsert"
-    group: Refs = {}
-    size = 0
-    for ref, found in sorted(refs.items(), key=lambda pair: (_put(pair[1])[1], pair[1].key)):
-        same_key = any(other.key == found.key for other in group.values())
-        if group and (alone or same_key or size + found.size > TOGETHER):
-            yield group
-            group, size = {}, 0
-        group[ref] = found
-        size += found.size
-    if group:
-        yield group
-
-
-def _result(row: LedgerRow, *, known: bool) -> LoadResult:
-    return LoadResult(
-        row.file_id,
-        row.dataset,
-        row.key,
-        row.status,
-        rows=row.rows_loaded,
-        rejected=row.rows_rejected,
-        reason=row.reason,
-        verdict_key=row.verdict_key,
-        known=known,
-    )
-
-
-def _report(result: LoadResult, decision: Decision) -> None:
-    """Log one line: keys, counts and the rule; no values of rows."""
-    fields = {
-        "file_id": result.file_id,
-        "dataset": result.dataset,
-        "key": result.key,
-        "status": result.status,
-        "known": result.known,
-        "rows": result.rows,
-        "rule": (result.reason or "").split(":", 1)[0] if result.status == "quarantined" else None,
-        "replaces": [other.key for other in decision.superseded],
-    }
-    level = logging.WARNING if result.status == "quarantined" else logging.INFO
-    log.log(level, "%s %s", result.status, result.key, extra=fields)

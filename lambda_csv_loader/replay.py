@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lambda_csv_loader.errors import PermanentError
 from lambda_csv_loader.ledger import LedgerRow
-from lambda_csv_loader.load import Loader, Outcomes
+from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import ObjectGone, ObjectRef
+from lambda_csv_loader.outcome import Outcomes
 from lambda_csv_loader.quarantine import copy_key
 
 

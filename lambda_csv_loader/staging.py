@@ -31,6 +31,13 @@ class Staged:
     rejects: list[Reject] = field(default_factory=list)
     partition: str | None = None
 
+    @property
+    def bytes(self) -> int:
+        """Return how much memory or disk they take."""
+        if self.parquet is not None:
+            return self.parquet.stat().st_size
+        return int(self.table.nbytes) if self.table is not None else 0
+
     def close(self) -> None:
         """Remove the staged file, if any."""
         if self.parquet is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from lambda_csv_loader.contract import Contract
@@ -50,6 +50,9 @@ class Writer(Protocol):
             WarehouseUnavailable: nothing was written; try again.
             TableMismatch: nothing was written; the table has to be mended first.
         """
+
+    def same_content(self, dataset: str, contents: Collection[str]) -> list[LedgerRow]:
+        """Return the ledger rows of a dataset whose content (sha256) is one of these."""
 
     def ledger(self, dataset: str, prefix: str = "") -> list[LedgerRow]:
         """Return the ledger rows of a dataset whose keys begin with `prefix`."""

@@ -14,6 +14,7 @@ from deployments.terminal import console
 
 if TYPE_CHECKING:
     from lambda_csv_loader.load import Loader
+    from lambda_csv_loader.object_store import ObjectRef
     from lambda_csv_loader.settings import LoaderSettings
 
 app = typer.Typer(no_args_is_help=True, help="CSV files: contracts, state, loading again.")
@@ -95,16 +96,17 @@ def _loader(settings: LoaderSettings) -> Loader:
 
 
 def _show(loader: Loader, dataset: str, every: bool) -> None:
-    from lambda_csv_loader.ledger import is_settled
+    from lambda_csv_loader.ledger import is_settled, loaded_contents, newest_uploads
 
     rows = loader.writer.ledger(dataset)
-    known = {(row.key, row.etag): row for row in rows}
-    waiting = [
-        ref.key
-        for ref in loader.bucket.list(f"landing/{dataset}/")
-        if not ref.key.endswith("/")
-        and ((row := known.get((ref.key, ref.etag))) is None or not is_settled(row, ref.last_modified))
-    ]
+    known, contents = newest_uploads(rows), loaded_contents(rows)
+
+    def is_waiting(ref: ObjectRef) -> bool:
+        row = known.get((ref.key, ref.etag))
+        return row is None or not is_settled(row, ref.last_modified, contents)
+
+    found = loader.bucket.list(f"landing/{dataset}/")
+    waiting = [ref.key for ref in found if not ref.key.endswith("/") and is_waiting(ref)]
     loaded = [row for row in rows if row.status == "loaded"]
     total = sum(row.rows_loaded for row in loaded)
     console.print(f"{dataset}: {len(loaded)} files loaded, {total:,} rows; {len(waiting)} waiting")

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.object_store import LandingBucket
 from blocks.settings import ObjectStoreSettings
-from flows.ingest_csv import FilesStuck, IngestResult, ingest_csv
+from flows.ingest_csv import BadPrefix, FilesStuck, IngestResult, ingest_csv
 from lambda_csv_loader.contract import NoContract
 
 HEAD = "day_id,item,quantity\n"
@@ -61,7 +61,7 @@ def artifact(key: str) -> Any:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
     data = max(found, key=lambda each: str(each.created)).data
-    return json.loads(data) if isinstance(data, str) else data
+    return json.loads(data) if isinstance(data, str) and data.startswith(("[{", "[]", "{")) else data
 
 
 def numbers(result: IngestResult) -> tuple[int, int, int, int, int]:
@@ -81,7 +81,9 @@ def test_what_events_missed_is_swept_and_a_second_run_finds_nothing_to_do(
     assert stack.query(f"select count(*) from raw_files.{dataset}") == [(111,)]
     key = f"ingest-{dataset.replace('_', '-')}"
     assert artifact(key) == 100.0
-    assert artifact(f"{key}-files") == [{"status": "loaded", "files": 56, "rows": 111}]
+    files = artifact(f"{key}-files")
+    assert {file["status"] for file in files} == {"loaded"}
+    assert (len(files), sum(file["rows"] for file in files)) == (56, 111)
     assert numbers(ingest_csv(dataset)) == (56, 1, 55, 0, 111)
 
 
@@ -125,6 +127,19 @@ def test_quarantined_files_are_listed_with_their_verdicts_and_do_not_fail_the_ru
     assert artifact(f"ingest-{dataset.replace('_', '-')}-quarantined") == [
         {"file": bad, "reason": reason, "verdict": quarantined.verdict_key}
     ]
+
+    link = artifact(f"ingest-{dataset.replace('_', '-')}-verdict-{quarantined.file_id[:12]}")
+    assert f"{stack.store.endpoint_url}/{stack.store.bucket}/{quarantined.verdict_key}" in link
+    assert artifact(f"ingest-{dataset.replace('_', '-')}-files")[0] == {
+        "file": bad,
+        "status": "quarantined",
+        "rows": 0,
+    }
+
+
+def test_prefix_that_reaches_into_another_dataset_is_refused(dataset: str) -> None:
+    with pytest.raises(BadPrefix, match=f"does not begin with 'landing/{dataset}/'"):
+        ingest_csv(dataset, prefix=f"landing/{dataset}")
 
 
 def test_prefix_and_days_choose_files(stack: FileStack, dataset: str) -> None:

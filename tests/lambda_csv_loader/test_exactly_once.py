@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 from file_stack import FileStack, free_port, handler_environment, next_second, python
 
-from lambda_csv_loader.contract import Contract
+from lambda_csv_loader.contract import Contract, Contracts
+from lambda_csv_loader.ducklake import connect
+from lambda_csv_loader.ducklake_writer import DuckLakeWriter
+from lambda_csv_loader.errors import PermanentError
 from lambda_csv_loader.ledger import Candidate, Decision, StillCurrent
 from lambda_csv_loader.load import Loader
+from lambda_csv_loader.object_store import Bucket, ObjectRef
 from lambda_csv_loader.replay import replay
 from lambda_csv_loader.writer import TableMismatch, WarehouseUnavailable, Writer
 
@@ -216,6 +220,93 @@ def test_upsert_takes_the_newest_row_of_each_key(stack: FileStack, loader: Loade
     for number in (0, 2, 1):
         assert loader.load(stack.ref(keys[number])).status == "loaded"
     assert stack.query("select item, day_id from raw_files.prices order by 1") == [(10, 1), (11, 2), (12, 3)]
+    stack.drain()
+
+
+def test_late_upsert_says_how_many_of_its_rows_were_needed(stack: FileStack, loader: Loader) -> None:
+    stack.contract("fees", "mode: upsert\nprimary_key: [item]" + COLUMNS)
+    older = stack.put("landing/fees/a.csv", "day_id,item\n1,10\n1,11\n")
+    next_second()
+    newer = stack.put("landing/fees/b.csv", "day_id,item\n2,10\n")
+    assert [loader.load(stack.ref(key)).rows for key in (newer, older)] == [1, 1]
+    assert stack.ledger(older) == [("loaded", None, 1)]
+    stack.drain()
+
+
+def test_copy_is_loaded_once_the_file_it_equals_is_overwritten(stack: FileStack, loader: Loader) -> None:
+    stack.contract("twins", "mode: append" + COLUMNS)
+    first = stack.put("landing/twins/a.csv", "day_id,item\n1,1\n")
+    copy = stack.put("landing/twins/b.csv", "day_id,item\n1,1\n")
+    assert [loader.load(stack.ref(key)).status for key in (first, copy)] == ["loaded", "skipped"]
+    next_second()
+    stack.put(first, "day_id,item\n2,2\n")
+    loader.load(stack.ref(first))
+    assert stack.ledger(copy) == [("loaded", None, 1)]
+    assert stack.query("select day_id from raw_files.twins order by 1") == [(1,), (2,)]
+    stack.drain()
+    assert stack.query("select day_id from raw_files.twins order by 1") == [(1,), (2,)]
+
+
+def test_same_bytes_put_again_count_as_the_newest(stack: FileStack, loader: Loader) -> None:
+    stack.contract("again", "mode: snapshot\npartition_by: day_id" + COLUMNS)
+    first = stack.put("landing/again/a.csv", "day_id,item\n1,1\n")
+    loader.load(stack.ref(first))
+    next_second()
+    between = stack.put("landing/again/b.csv", "day_id,item\n1,2\n")
+    next_second()
+    stack.put(first, "day_id,item\n1,1\n")
+    loader.load(stack.ref(first))
+    assert loader.load(stack.ref(between)).status == "superseded"
+    assert stack.query("select item from raw_files.again") == [(1,)]
+    stack.drain()
+
+
+def test_event_of_another_bucket_is_refused(loader: Loader) -> None:
+    with pytest.raises(PermanentError, match="'elsewhere', this loader reads"):
+        loader.load(ObjectRef("elsewhere", "landing/stock/f.csv"))
+
+
+def test_one_file_that_the_table_refuses_does_not_hold_up_its_group(stack: FileStack, loader: Loader) -> None:
+    stack.contract("mixed", "mode: append" + COLUMNS)
+    loader.load(stack.ref(stack.put("landing/mixed/a.csv", "day_id,item\n1,1\n")))
+    loose = COLUMNS.replace("name: item, type: bigint, nullable: false", "name: item, type: bigint")
+    stack.contract("mixed", "mode: append" + loose)
+    bad = stack.put("landing/mixed/b.csv", "day_id,item\n1,\n")
+    good = stack.put("landing/mixed/c.csv", "day_id,item\n1,3\n")
+    outcomes = loader.load_many([stack.ref(bad), stack.ref(good)])
+    assert isinstance(outcomes[stack.ref(bad)], TableMismatch)
+    assert stack.query("select item from raw_files.mixed order by 1") == [(1,), (3,)]
+    stack.s3.delete_object(Bucket=stack.store.bucket, Key=bad)
+    stack.drain()
+
+
+class CountingConnection:
+    """A lake's connection that counts its statements."""
+
+    def __init__(self, inner: Any, said: list[str]) -> None:
+        self._inner, self._said = inner, said
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def execute(self, statement: str) -> Any:
+        self._said.append(statement)
+        return self._inner.execute(statement)
+
+
+def test_duplicate_event_is_recognised_without_a_query(stack: FileStack) -> None:
+    said: list[str] = []
+    writer = DuckLakeWriter(
+        stack.lake, open_connection=lambda: CountingConnection(connect(stack.lake, threads=1), said)
+    )
+    loader = Loader(Bucket(stack.store), writer, Contracts(stack.datasets))
+    key = stack.put("landing/stock/quiet.csv", HEAD + "700,1,1\n")
+    assert loader.load(stack.ref(key)).known is False
+    asked = len(said)
+    assert asked > 0
+    assert [loader.load(stack.ref(key)).known for _ in range(3)] == [True] * 3
+    assert len(said) == asked
+    loader.close()
     stack.drain()
 
 

@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lambda_csv_loader.contract import Contract
-from lambda_csv_loader.ledger import Candidate, LedgerRow, decide, decide_all, is_settled, ledger_row
+from lambda_csv_loader.ledger import (
+    Candidate,
+    LedgerRow,
+    decide,
+    decide_all,
+    is_settled,
+    ledger_row,
+    newest_uploads,
+)
 from lambda_csv_loader.object_store import ObjectRef
 from lambda_csv_loader.staging import Staged
 from lambda_csv_loader.validate import Report
@@ -125,8 +133,10 @@ def test_an_upload_that_was_overwritten_meanwhile_is_not_loaded() -> None:
 @pytest.mark.parametrize(
     ("status", "later", "settled"),
     [
-        ("loaded", True, True),
-        ("skipped", True, True),
+        ("loaded", False, True),
+        ("loaded", True, False),
+        ("skipped", False, True),
+        ("skipped", True, False),
         ("missing", False, False),
         ("quarantined", False, True),
         ("quarantined", True, False),
@@ -135,8 +145,75 @@ def test_an_upload_that_was_overwritten_meanwhile_is_not_loaded() -> None:
     ],
 )
 def test_what_a_status_settles(status: str, later: bool, settled: bool) -> None:
-    row = candidate("a").row._replace(status=status)  # type: ignore[arg-type]
-    assert is_settled(row, NOON + timedelta(seconds=1) if later else NOON) is settled
+    row = candidate("a", sha="s").row._replace(status=status)  # type: ignore[arg-type]
+    assert is_settled(row, NOON + timedelta(seconds=1) if later else NOON, {"s"}) is settled
+
+
+def test_a_copy_is_settled_only_while_its_twin_is_loaded() -> None:
+    copy = candidate("b", 1, sha="s").row._replace(status="skipped")
+    assert is_settled(copy, copy.last_modified, {"s"})
+    assert not is_settled(copy, copy.last_modified, set())
+    assert statuses([candidate("b", 1, sha="s")], [copy], contract()) == [("loaded", False)]
+
+
+def test_a_copy_is_a_rival_of_older_files() -> None:
+    monday = candidate("mon", 0, sha="x").row
+    wednesday = candidate("wed", 2, sha="x").row._replace(status="skipped")
+    made = decide(candidate("tue", 1, sha="y"), [monday, wednesday], WHOLE)
+    assert (made.row.status, made.row.reason) == ("superseded", "wed is newer and holds the same table")
+
+
+def test_a_newer_file_takes_the_place_of_copies_too() -> None:
+    monday = candidate("mon", 0, sha="x").row
+    wednesday = candidate("wed", 2, sha="x").row._replace(status="skipped")
+    assert decide(candidate("thu", 3, sha="y"), [monday, wednesday], WHOLE).superseded == [monday, wednesday]
+
+
+def test_a_copy_is_loaded_in_an_upsert() -> None:
+    made = statuses(
+        [candidate("b", 2, sha="s")],
+        [candidate("a", 0, sha="s").row],
+        contract(mode="upsert", primary_key=["day"]),
+    )
+    assert made == [("loaded", False)]
+
+
+def test_the_same_bytes_put_again_are_a_later_upload() -> None:
+    first = candidate("a", 0, day="7")
+    again = decide(candidate("a", 10, day="7"), [first.row], DAILY)
+    assert (again.row.status, again.row.last_modified) == ("loaded", NOON + timedelta(minutes=10))
+    late = decide(candidate("b", 5, day="7"), [again.row], DAILY)
+    assert late.row.status == "superseded"
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["good", "refused-as-well"])
+def test_a_refused_version_is_superseded_by_the_next(good: bool) -> None:
+    refused = candidate("a", 0, "e1").row._replace(status="quarantined")
+    newer = candidate("a", 1, "e2")
+    if not good:
+        newer.row, newer.staged = newer.row._replace(status="quarantined"), None
+    assert decide(newer, [refused], contract()).superseded == [refused]
+
+
+def test_a_second_look_that_refuses_a_loaded_file_leaves_its_rows() -> None:
+    loaded = candidate("a").row
+    again = candidate("a", force=True)
+    again.row, again.staged = again.row._replace(status="quarantined", reason="type: no"), None
+    made = decide(again, [loaded], contract())
+    assert (made.row.status, made.rows_stay) == ("loaded", True)
+    assert made.row.reason == "kept, though loading it again ended quarantined: type: no"
+
+
+def test_a_loaded_file_that_was_overwritten_before_it_is_loaded_again_keeps_its_row() -> None:
+    loaded = candidate("a").row
+    (made,) = decide_all([candidate("a", force=True)], [loaded], contract(), lambda rows: ["overwritten"])
+    assert (made.known, made.row) == (True, loaded)
+
+
+def test_a_listing_finds_the_newest_of_equal_versions() -> None:
+    first = candidate("a", 0).row._replace(version_id="1", status="superseded")
+    second = candidate("a", 1).row._replace(version_id="2")
+    assert newest_uploads([second, first]) == {("a", "e"): second}
 
 
 def test_file_id_tells_bucket_key_and_version_apart() -> None:
