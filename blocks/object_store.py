@@ -1,9 +1,9 @@
 """The landing bucket and its queues as one Prefect block.
 
 prefect-aws takes longer to import than a run with nothing to do may last, so it is imported only
-where it earns that: to invoke the Lambda function (`LambdaFunction`), and for a flow of your own that
-wants an `S3Bucket`. Listing and loading use the loader's own client, which knows versions and sorts
-errors into permanent and transient.
+where it earns that: for a flow of your own that wants an `S3Bucket`. Listing and loading use the
+loader's own client, which knows versions and sorts errors into permanent and transient; so does
+invoking the function, since prefect-aws's `LambdaFunction` knows neither endpoints nor time-outs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from pydantic import Field, PrivateAttr, SecretStr
 
 from blocks.strict_block import StrictBlock
 from lambda_csv_loader.errors import FloeError
-from lambda_csv_loader.object_store import Bucket, ObjectRef
+from lambda_csv_loader.object_store import Bucket, ObjectRef, client
 from lambda_csv_loader.queues import QueueDepths, Queues
 from lambda_csv_loader.settings import ObjectStoreSettings, load_settings
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from prefect_aws import AwsCredentials, S3Bucket
 
     from lambda_csv_loader.load import Loader
+
+
+FUNCTION_SECONDS = 900
+"""The longest that a Lambda function may run."""
 
 
 class LandingBucket(StrictBlock):
@@ -47,6 +52,7 @@ class LandingBucket(StrictBlock):
 
     _queues: Any = PrivateAttr(None)
     _loader: Any = PrivateAttr(None)
+    _function: Any = PrivateAttr(None)
 
     def files(self, prefix: str) -> list[ObjectRef]:
         """Return the objects under `prefix`, without folder markers, in key order.
@@ -131,16 +137,28 @@ class LandingBucket(StrictBlock):
         return S3Bucket(bucket_name=self.bucket, credentials=self.credentials(), bucket_folder=folder)
 
     def _invoke(self, refs: Sequence[ObjectRef]) -> dict[str, str]:
-        from prefect_aws import LambdaFunction
-
-        function = LambdaFunction(function_name=self.function_name, aws_credentials=self.credentials())
-        answer = function.invoke(payload={"Records": [_record(ref) for ref in refs]})
-        said = json.load(answer["Payload"]) or {}
+        if self._function is None:
+            # Never sent twice by itself: the first may still run, and each costs its time. The answer
+            # comes when the function ends, at most 15 minutes later.
+            self._function = client(
+                self._settings(), "lambda", read_timeout=FUNCTION_SECONDS + 10, attempts=1
+            )
+        payload = json.dumps({"Records": [_record(ref) for ref in refs]})
+        try:
+            answer = self._function.invoke(FunctionName=self.function_name, Payload=payload)
+            said = json.load(answer["Payload"]) or {}
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "an error without a code")
+            return self._all_failed(refs, f"answered {code}")
+        except (BotoCoreError, HTTPClientError, ValueError) as error:
+            return self._all_failed(refs, f"does not answer: {type(error).__name__}")
         if "FunctionError" in answer:
-            reason = f"{said.get('errorType')}: {said.get('errorMessage')}"
-            return dict.fromkeys((ref.key for ref in refs), reason)
+            return self._all_failed(refs, f"failed: {said.get('errorType')}: {said.get('errorMessage')}")
         failed = {failure["itemIdentifier"] for failure in said.get("batchItemFailures", [])}
         return {ref.key: "the function could not load it" for ref in refs if ref.file_id in failed}
+
+    def _all_failed(self, refs: Sequence[ObjectRef], how: str) -> dict[str, str]:
+        return dict.fromkeys((ref.key for ref in refs), f"the function {self.function_name} {how}")
 
     def _settings(self) -> ObjectStoreSettings:
         return ObjectStoreSettings(**self.model_dump(include=set(ObjectStoreSettings.model_fields)))

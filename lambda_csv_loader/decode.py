@@ -30,9 +30,11 @@ _FOREIGN = {
     b"Obj\x01": "an Avro file",
     b"ORC": "an ORC file",
     b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
+    b"\xfd7zXZ\0": "an xz file",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
 }
+# Looked at to tell what a file is.
+_FIRST = 1024
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
@@ -92,11 +94,12 @@ class HashedBytes(io.RawIOBase):
             return data
         return self._take(BLOCK if size < 0 else size)
 
-    def sha256(self) -> str:
-        """Read what is left and return the digest of the whole object."""
-        while self.read(BLOCK):
-            pass
-        return self._sha256.hexdigest()
+    def sha256(self, limit: int) -> str:
+        """Read what is left and return the digest of the whole object; none of one larger than `limit`."""
+        while self.bytes <= limit:
+            if not self.read(BLOCK):
+                return self._sha256.hexdigest()
+        return ""
 
     def _take(self, size: int) -> bytes:
         data = self._inner.read(size)
@@ -122,15 +125,22 @@ class PlainText(io.RawIOBase):
         line_ends: line ends read so far.
     """
 
-    def __init__(self, source: Source, contract: Contract) -> None:
-        """Open `source`; nothing is read yet."""
-        self._contract = contract
+    def __init__(self, source: Source, contract: Contract, size: int | None = None) -> None:
+        """Open `source`; nothing is read yet.
+
+        Args:
+            source: the object.
+            contract: of its dataset.
+            size: of the stored object, where it is known.
+        """
+        self._contract, self._size = contract, size
         self._name = source.name
         self.stored = HashedBytes(source.open())
         self._pending = b""
         self._ended = False
         self._after_cr = self._ends_line = False
         self.bytes = self.line_ends = 0
+        self._before_text = 0
         self.compression: str | None = None
         self._decoder = codecs.getincrementaldecoder(contract.encoding)()
         self._is_utf8 = codecs.lookup(contract.encoding).name == "utf-8"
@@ -216,7 +226,9 @@ class PlainText(io.RawIOBase):
 
     def _read_inner(self, size: int) -> bytes:
         if self._inner is None:
-            self.compression = _compression(self._name, self.stored.peek(4))
+            self.compression = _compression(self._name, self.stored.peek(_FIRST))
+            if self.compression is None and self._size is not None:
+                self._check_size(self._size)
             self._inner = self._decompressor()
         try:
             data: bytes = self._inner.read(size)
@@ -240,7 +252,7 @@ class PlainText(io.RawIOBase):
         self._check_limits()
         text = self._to_utf8(data)
         if b"\0" in text:
-            at = self.bytes - len(data) + text.index(b"\0")
+            at = self._before_text + self.bytes - len(data) + text.index(b"\0")
             raise BadFile("nul", f"a NUL byte at offset {at}: not text, or text in UTF-16")
         ends = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
         self.line_ends += ends - (self._after_cr and text.startswith(b"\n"))
@@ -253,7 +265,8 @@ class PlainText(io.RawIOBase):
         if not data:
             raise BadFile("empty_file", "empty file: 0 bytes")
         for magic, what in _FOREIGN.items():
-            if data.startswith(magic):
+            # A column may be called ORCID: what is text up to its first line's end is no binary file.
+            if data.startswith(magic) and not (magic.isalnum() and _is_text(data)):
                 raise BadFile("foreign_format", f"not CSV: this is {what}")
         if self._is_utf8:
             for mark, name in ((codecs.BOM_UTF16_LE, "UTF-16LE"), (codecs.BOM_UTF16_BE, "UTF-16BE")):
@@ -262,8 +275,10 @@ class PlainText(io.RawIOBase):
                         "encoding",
                         f"the file is encoded in {name}, the contract says {self._contract.encoding}",
                     )
-            data = data.removeprefix(codecs.BOM_UTF8)
-        start = data[:64].lstrip()
+            if data.startswith(codecs.BOM_UTF8):
+                data = data.removeprefix(codecs.BOM_UTF8)
+                self._before_text = len(codecs.BOM_UTF8)
+        start = data[:_FIRST].lstrip()
         if start[:1] in (b"{", b"["):
             raise BadFile("foreign_format", "not CSV: this looks like JSON")
         if start[:1] == b"<":
@@ -271,15 +286,17 @@ class PlainText(io.RawIOBase):
         return data
 
     def _check_limits(self) -> None:
-        limit = self._contract.max_megabytes * MEGABYTE
-        if self.bytes > limit:
-            raise BadFile("too_large", f"the file is larger than {self._contract.max_megabytes} MB")
+        self._check_size(self.bytes)
         ratio = self._contract.max_compression_ratio
         if self.compression and self.bytes > RATIO_FREE and self.bytes > ratio * max(self.stored.bytes, 1):
             raise BadFile(
                 "compression_ratio",
                 f"the {self.compression} file unpacks to more than {ratio} times its size",
             )
+
+    def _check_size(self, size: int) -> None:
+        if size > self._contract.max_megabytes * MEGABYTE:
+            raise BadFile("too_large", f"the file is larger than {self._contract.max_megabytes} MB")
 
     def _to_utf8(self, data: bytes) -> bytes:
         held = self._decoder.getstate()[0]
@@ -288,11 +305,17 @@ class PlainText(io.RawIOBase):
         try:
             text = self._decoder.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
-            at = self.bytes - len(data) - len(held) + error.start
+            at = self._before_text + self.bytes - len(data) - len(held) + error.start
             raise BadFile(
                 "encoding", f"not {self._contract.encoding} at byte {at}: 0x{error.object[error.start]:02x}"
             ) from None
         return text.encode()
+
+
+def _is_text(data: bytes) -> bool:
+    """Tell whether the first line is plain text, and longer than the magic alone."""
+    line = data[:4096].splitlines()[0]
+    return len(line) > 4 and line.isascii() and all(byte >= 32 or byte == 9 for byte in line)
 
 
 def _compression(name: str, start: bytes) -> str | None:

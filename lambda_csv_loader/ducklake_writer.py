@@ -10,6 +10,7 @@ import pyarrow as pa
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, sql_name, sql_string
 from lambda_csv_loader.ducklake_tables import prepare_dataset, prepare_ops
+from lambda_csv_loader.keys import engine_config
 from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent, decide_all
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.verdict import Reject
@@ -195,7 +196,9 @@ class DuckLakeWriter:
 def _open(settings: DuckLakeSettings) -> Any:
     connection = connect(settings, threads=2)
     # Large files must not grow the process: order is kept by `_file_row`, what is over spills.
-    connection.execute("set preserve_insertion_order = false; set memory_limit = '256MB'")
+    connection.execute("set preserve_insertion_order = false")
+    for name, value in engine_config("256MB", None).items():
+        connection.execute(f"set {name} = {sql_string(value)}")
     return connection
 
 

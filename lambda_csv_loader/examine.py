@@ -102,7 +102,7 @@ class Examiner:
                 verdict = Verdict.of("no_contract", f"no contract for dataset {dataset!r}")
             else:
                 source = ObjectSource(self._bucket, ref)
-                report = validate(source, contract, ref.file_id, folder=self._folder)
+                report = validate(source, contract, ref.file_id, folder=self._folder, size=ref.size)
                 verdict = report.verdict
         except ObjectGone:
             return None, None, "missing", "deleted before it was read"

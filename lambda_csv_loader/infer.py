@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,22 +42,44 @@ def infer(path: Path, dataset: str | None = None) -> str:
         sample = file.read(SAMPLE_BYTES)
     if len(sample) == SAMPLE_BYTES:
         sample = sample[: sample.rfind(b"\n") + 1]
-    try:
-        first = sample.decode("utf-8-sig").splitlines()[0]
-    except (UnicodeDecodeError, IndexError):
-        raise NotCsv(f"{path.name} is empty or not UTF-8") from None
-    delimiter = max(_DELIMITERS, key=first.count)
-    names = next(csv.reader([first], delimiter=delimiter))
+    delimiter, names = _header(path, sample)
     table = _read(path, sample, delimiter, names)
     tokens = ["", *(token for token in _NULLS if _has(table, token))]
     columns = [_column(name, table[name].combine_chunks(), tokens) for name in names]
-    return _text(dataset or dataset_name(path), delimiter, tokens, columns, _key(table, columns))
+    proposal = _text(dataset or dataset_name(path), delimiter, tokens, columns, _key(table, columns))
+    return proposal.replace("mode:", "multiline: true\nmode:", 1) if _has_lines(table) else proposal
 
 
 def dataset_name(path: Path) -> str:
     """Return a dataset's name from a file's: no date, lower case, underscores."""
     stem = re.sub(r"\d[\d_-]*", "", path.name.split(".")[0])
     return re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "dataset"
+
+
+def _header(path: Path, sample: bytes) -> tuple[str, list[str]]:
+    """Return the delimiter and the names, which a contract must be able to declare."""
+    try:
+        text = io.StringIO(sample.decode("utf-8-sig"), newline="")
+        first = text.readline()
+        delimiter = max(_DELIMITERS, key=first.count)
+        text.seek(0)
+        names = next(csv.reader(text, delimiter=delimiter, strict=True), [])
+    except UnicodeDecodeError:
+        raise NotCsv(f"{path.name} is not UTF-8") from None
+    except csv.Error as error:
+        raise NotCsv(f"{path.name}: the header cannot be split: {error}") from None
+    if not names:
+        raise NotCsv(f"{path.name} has no header")
+    times = Counter(name.casefold() for name in names)
+    doubled = sorted({name for name in names if times[name.casefold()] > 1})
+    if doubled:
+        raise NotCsv(f"{path.name}: columns that the header names twice: {', '.join(doubled)}")
+    for number, name in enumerate(names, start=1):
+        try:
+            Column(name=name, type="varchar")
+        except ValueError:
+            raise NotCsv(f"{path.name}: column {number} has no name that a contract can declare") from None
+    return delimiter, names
 
 
 def _read(path: Path, sample: bytes, delimiter: str, names: list[str]) -> pa.Table:
@@ -69,6 +93,10 @@ def _read(path: Path, sample: bytes, delimiter: str, names: list[str]) -> pa.Tab
         )
     except pa.ArrowInvalid as error:
         raise NotCsv(f"{path.name}: {error}") from None
+
+
+def _has_lines(table: pa.Table) -> bool:
+    return any(pc.any(pc.match_substring_regex(column, r"[\r\n]")).as_py() for column in table.columns)
 
 
 def _has(table: pa.Table, token: str) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lambda_csv_loader.ducklake import sql_name, sql_string
 from lambda_csv_loader.staging import Staged
+from lambda_csv_loader.workspace import workspace
 
 _MEMORY = "128MB"
 
@@ -51,6 +54,13 @@ class KeyOrder:
         self.ascending = bool(pc.all(rising).as_py())
 
 
+def engine_config(memory: str, folder: Path | None) -> dict[str, str | bool | int | float | list[str]]:
+    """Return the settings of a DuckDB that spills where staged rows are, not to the working folder."""
+    # Each its own: two engines in one folder would take each other's files for theirs.
+    spill = workspace(folder) / f"spill-{uuid.uuid4().hex}"
+    return {"memory_limit": memory, "threads": 2, "temp_directory": str(spill)}
+
+
 @dataclass(frozen=True)
 class Duplicates:
     """Rows whose key an earlier row of the file has: how many, and the first of them with the key."""
@@ -59,13 +69,16 @@ class Duplicates:
     rows: list[tuple[int, str]]
 
 
-def duplicate_rows(staged: Staged, key: Sequence[str], limit: int) -> Duplicates:
+def duplicate_rows(
+    staged: Staged, key: Sequence[str], limit: int, *, folder: Path | None = None
+) -> Duplicates:
     """Find rows with a key that an earlier row has; for a large file DuckDB does it, spilling to disk.
 
     Args:
         staged: the rows.
         key: the key's columns.
         limit: how many rows to name (at least 20).
+        folder: where it spills to; the system's temporary folder when None.
     """
     if staged.table is not None:
         return _duplicates_in_memory(staged.table, list(key), max(limit, 20))
@@ -73,7 +86,7 @@ def duplicate_rows(staged: Staged, key: Sequence[str], limit: int) -> Duplicates
 
     columns = ", ".join(sql_name(name) for name in key)
     source = f"read_parquet({sql_string(staged.parquet)})"
-    with duckdb.connect(config={"memory_limit": _MEMORY, "threads": 2}) as engine:
+    with duckdb.connect(config=engine_config(_MEMORY, folder)) as engine:
         engine.execute("set preserve_insertion_order = false")
         distinct = engine.execute(
             f"select count(*) from (select distinct {columns} from {source})"

@@ -172,8 +172,15 @@ class Bucket:
         )
 
 
-def client(settings: ObjectStoreSettings, service: str) -> Any:
-    """Return a boto3 client for `service` with bounded time-outs and retries."""
+def client(settings: ObjectStoreSettings, service: str, *, read_timeout: int = 60, attempts: int = 3) -> Any:
+    """Return a boto3 client for `service` with bounded time-outs and retries.
+
+    Args:
+        settings: credentials, region, endpoint.
+        service: as boto3 names it.
+        read_timeout: seconds to wait for an answer.
+        attempts: how often a request is sent at most.
+    """
     secret = settings.secret_access_key
     return boto3.Session(region_name=settings.region).client(
         service,
@@ -182,8 +189,8 @@ def client(settings: ObjectStoreSettings, service: str) -> Any:
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
             connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 3},
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=16,
             tcp_keepalive=True,
         ),

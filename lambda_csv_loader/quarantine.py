@@ -7,6 +7,7 @@ from lambda_csv_loader.object_store import Bucket, ObjectGone, ObjectRef, Object
 from lambda_csv_loader.verdict import Verdict
 
 PREFIX = "quarantine"
+VERDICT = "verdict.json"
 
 
 def folder(dataset: str, file_id: str) -> str:
@@ -16,12 +17,15 @@ def folder(dataset: str, file_id: str) -> str:
 
 def verdict_key(dataset: str, file_id: str) -> str:
     """Return the key of the verdict."""
-    return f"{folder(dataset, file_id)}verdict.json"
+    return f"{folder(dataset, file_id)}{VERDICT}"
 
 
 def copy_key(dataset: str, ref: ObjectRef) -> str:
-    """Return the key of the copy; it keeps the file's own name."""
-    return f"{folder(dataset, ref.file_id)}{ref.key.rsplit('/', 1)[-1]}"
+    """Return the key of the copy; it keeps the file's own name, unless the verdict has it."""
+    name = ref.key.rsplit("/", 1)[-1]
+    # A key has at most 1,024 bytes, and the folder's is longer than the one the file came from.
+    name = name.encode()[-900:].decode(errors="ignore")
+    return f"{folder(dataset, ref.file_id)}{f'file-{name}' if name == VERDICT else name}"
 
 
 def quarantine(

@@ -36,6 +36,9 @@ class ObjectStoreSettings(BaseModel):
     endpoint_url: str | None = None
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
+    function_name: str | None = Field(
+        None, description="the Lambda function that loads files for the flow; None: the flow's process does"
+    )
 
 
 class SnowflakeSettings(BaseModel):

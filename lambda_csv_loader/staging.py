@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.verdict import Reject
+from lambda_csv_loader.workspace import workspace
 
 IN_MEMORY = 16 << 20
 """Staged rows above this many bytes go to a Parquet file."""
@@ -54,16 +55,21 @@ class Staged:
 
     def _thin(self, path: Path, unwanted: pa.Array) -> None:
         thinned = path.with_suffix(".kept.parquet")
-        self.rows = 0
-        with (
-            pq.ParquetFile(path) as source,
-            _parquet_writer(thinned, source.schema_arrow) as writer,
-        ):
-            for batch in source.iter_batches():
-                kept = batch.filter(pc.invert(pc.is_in(batch["_file_row"], unwanted)))
-                self.rows += kept.num_rows
-                writer.write_batch(kept)
-        thinned.replace(path)
+        rows = 0
+        try:
+            with (
+                pq.ParquetFile(path) as source,
+                _parquet_writer(thinned, source.schema_arrow) as writer,
+            ):
+                for batch in source.iter_batches():
+                    kept = batch.filter(pc.invert(pc.is_in(batch["_file_row"], unwanted)))
+                    rows += kept.num_rows
+                    writer.write_batch(kept)
+            thinned.replace(path)
+        except BaseException:
+            thinned.unlink(missing_ok=True)
+            raise
+        self.rows = rows
 
 
 class Stage:
@@ -124,7 +130,7 @@ class Stage:
             return
         if self._writer is None:
             with tempfile.NamedTemporaryFile(
-                prefix="floe-", suffix=".parquet", dir=self._folder, delete=False
+                prefix="staged-", suffix=".parquet", dir=workspace(self._folder), delete=False
             ) as file:
                 self._path = Path(file.name)
             self._writer = _parquet_writer(self._path, self.schema)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from lambda_csv_loader.contract import Column, Contract
+from lambda_csv_loader.contract import MEGABYTE, Column, Contract
 from lambda_csv_loader.decode import BLOCK, PlainText, Source
 from lambda_csv_loader.header import match_header
 from lambda_csv_loader.keys import KeyOrder, duplicate_rows
@@ -55,6 +55,7 @@ def validate(
     file_id: str,
     *,
     folder: Path | None = None,
+    size: int | None = None,
     block: int = BLOCK,
 ) -> Report:
     """Read a file and decide whether its rows may be published.
@@ -64,9 +65,10 @@ def validate(
         contract: of its dataset.
         file_id: goes into every row.
         folder: for the Parquet file of a large one; the system's temporary folder when None.
+        size: of the stored object, where it is known: one that is too large is then not read at all.
         block: bytes that are parsed at a time; a record must fit.
     """
-    return _Validation(source, contract, file_id, folder, block).run()
+    return _Validation(source, contract, file_id, folder, block).run(size)
 
 
 class _Validation:
@@ -83,23 +85,24 @@ class _Validation:
         self._order = KeyOrder([contract.names.index(name) for name in contract.primary_key])
         self._report = Report()
 
-    def run(self) -> Report:
-        text = PlainText(self._source, self._contract)
+    def run(self, size: int | None) -> Report:
+        text = PlainText(self._source, self._contract, size)
         stage = Stage(self._contract, self._file_id, self._folder)
         report = self._report
         try:
             try:
                 self._read(text, stage)
-                staged = stage.finish()
+                report.staged = staged = stage.finish()
                 self._check_keys(staged)
                 self._check_whole(staged)
-                report.staged = self._without_rejects(staged)
+                self._leave_out_rejects(staged)
             except BadFile as error:
-                stage.discard()
+                self._discard(stage)
                 report.verdict = self._verdict(self._explained(error.violation))
-            report.sha256 = text.stored.sha256()
+            if report.verdict is None or report.verdict.rule != "too_large":
+                report.sha256 = text.stored.sha256(self._contract.max_megabytes * MEGABYTE)
         except BaseException:
-            stage.discard()
+            self._discard(stage)
             raise
         finally:
             text.close()
@@ -111,6 +114,12 @@ class _Validation:
         if report.verdict is not None:
             report.verdict.rows_read = report.rows_read
         return report
+
+    def _discard(self, stage: Stage) -> None:
+        stage.discard()
+        if self._report.staged is not None:
+            self._report.staged.close()
+            self._report.staged = None
 
     def _read(self, text: PlainText, stage: Stage) -> None:
         self._report.header = line = text.take_line().decode()
@@ -237,7 +246,7 @@ class _Validation:
         settled = self._order.ascending or staged.rows < 2
         if not key or settled or self._findings.rows > self._contract.reject_threshold:
             return
-        duplicates = duplicate_rows(staged, key, self._contract.reject_threshold + 1)
+        duplicates = duplicate_rows(staged, key, self._contract.reject_threshold + 1, folder=self._folder)
         for row, value in duplicates.rows:
             message = f"the key ({', '.join(key)}) = {value} is in the file already"
             self._findings.add(Violation(rule="unique", message=message, row=row, value=value), new_row=True)
@@ -265,10 +274,10 @@ class _Validation:
             )
         staged.partition = str(next(iter(self._partitions))) if self._partitions else None
 
-    def _without_rejects(self, staged: Staged) -> Staged:
+    def _leave_out_rejects(self, staged: Staged) -> None:
         first = self._findings.first
         if not first:
-            return staged
+            return
         located = self._locate(set(first))
         staged.rejects = [
             Reject(
@@ -284,7 +293,6 @@ class _Validation:
         twice = [row for row, found in first.items() if found.rule == "unique"]
         if twice:
             staged.drop_rows(twice)
-        return staged
 
     def _explained(self, violation: Violation) -> Violation:
         """Add line numbers, which only a second reading can tell."""

@@ -25,6 +25,7 @@ from lambda_csv_loader.settings import ObjectStoreSettings, load_settings
 BATCH = 10
 WAIT_SECONDS = 1
 MAX_BACKOFF_SECONDS = 10.0
+MAX_RETRY_SECONDS = 300
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any] | None]
 log = logging.getLogger("floe.event_source")
@@ -61,7 +62,7 @@ class EventSource:
         Args:
             settings: of the queue.
             handler: the Lambda function.
-            retry_seconds: after a failure, until a message is delivered again.
+            retry_seconds: after its first failure, until a message is delivered again.
             wait_seconds: how long a poll of an empty queue waits.
         """
         self._queue_url, self._region = settings.queue_url, settings.region
@@ -109,8 +110,19 @@ class EventSource:
             self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=_entries(done))
         if kept:
             # As AWS does when a function fails: the message comes back, counted, not at once.
-            entries = [{**entry, "VisibilityTimeout": self._retry_seconds} for entry in _entries(kept)]
+            entries = [
+                {**entry, "VisibilityTimeout": self._pause(message)}
+                for entry, message in zip(_entries(kept), kept, strict=True)
+            ]
             self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
+
+    def _pause(self, message: dict[str, Any]) -> int:
+        """Return the seconds until a message comes again: with each failure four times as many.
+
+        A message has five tries, so an outage of two minutes sends none to the dead-letter queue.
+        """
+        received = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+        return int(min(self._retry_seconds * 4 ** (received - 1), MAX_RETRY_SECONDS))
 
     def _invoke(self, messages: list[dict[str, Any]]) -> set[str]:
         everything = {message["MessageId"] for message in messages}

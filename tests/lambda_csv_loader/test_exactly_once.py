@@ -400,3 +400,23 @@ def test_changed_type_is_refused_and_the_file_waits(stack: FileStack, loader: Lo
     assert stack.ledger(key) == []
     stack.s3.delete_object(Bucket=stack.store.bucket, Key=key)
     stack.drain()
+
+
+def test_file_called_like_a_verdict_is_kept_beside_it(stack: FileStack, loader: Loader) -> None:
+    key = stack.put("landing/stock/verdict.json", HEAD + "x,1,1\n")
+    loader.load(stack.ref(key))
+    verdict = stack.verdict(key)
+    assert stack.object(verdict["file"]["copy"]).read() == (HEAD + "x,1,1\n").encode()
+    stack.drain()
+
+
+def test_mended_version_ends_the_quarantine_of_the_bad_one(stack: FileStack, loader: Loader) -> None:
+    stack.contract("mended", "mode: append" + COLUMNS)
+    key = stack.put("landing/mended/f.csv", "day_id,item\nx,1\n")
+    loader.load(stack.ref(key))
+    next_second()
+    stack.put(key, "day_id,item\n1,1\n")
+    loader.load(stack.ref(key))
+    assert stack.ledger(key) == [("superseded", f"replaced by {key}", 0), ("loaded", None, 1)]
+    assert replay(loader, "mended") == {}
+    stack.drain()

@@ -19,6 +19,7 @@ from lambda_csv_loader.errors import TransientError
 from lambda_csv_loader.events import NotAnEvent, objects_of
 from lambda_csv_loader.handler import handler
 from lambda_csv_loader.object_store import Bucket, ObjectRef
+from lambda_csv_loader.queues import Queues, QueueUnavailable
 
 HEAD = "day_id,item,quantity\n"
 
@@ -149,6 +150,15 @@ def test_object_store_that_is_away_is_retried(stack: FileStack) -> None:
     away = stack.store.model_copy(update={"endpoint_url": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(TransientError, match="does not answer"):
         Bucket(away).head("landing/stock/f.csv")
+
+
+def test_queue_that_is_away_is_said_so(stack: FileStack) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    away = stack.store.model_copy(
+        update={"endpoint_url": url, "dead_letter_queue_url": f"{url}/123456789012/dead"}
+    )
+    with pytest.raises(QueueUnavailable, match="The queue dead does not answer: EndpointConnectionError"):
+        Queues(away).redrive()
 
 
 class RuntimeApi:

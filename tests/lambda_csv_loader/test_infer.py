@@ -66,8 +66,37 @@ def test_rows_that_repeat_have_no_key(tmp_path: Path) -> None:
     assert proposed(tmp_path, "log.csv", "a,b\n1,1\n1,1\n").primary_key == ()
 
 
+def test_values_of_several_lines_are_declared(tmp_path: Path) -> None:
+    assert proposed(tmp_path, "notes.csv", 'id,body\n1,"two\nlines"\n').multiline
+    assert not proposed(tmp_path, "plain.csv", "id,body\n1,line\n").multiline
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"a,b\n1\n", "a,b\n1,é\n".encode("latin-1")], ids=["empty", "ragged", "latin-1"]
+    "body",
+    [
+        b"",
+        b"a,b\n1\n",
+        "a,b\n1,é\n".encode("latin-1"),
+        b"a,a\n1,2\n",
+        b"a,A\n1,2\n",
+        b'a,"b\nc"\n1,2\n',
+        b"a,\n1,2\n",
+        b"a,_file_id\n1,2\n",
+        b"x" * 200_000 + b",b\n1,2\n",
+        b'a,"b\n1,2\n',
+    ],
+    ids=[
+        "empty",
+        "ragged",
+        "latin-1",
+        "name-twice",
+        "names-that-differ-in-case",
+        "line-end-in-a-name",
+        "no-name",
+        "name-of-the-loader",
+        "endless-name",
+        "open-quote-in-the-header",
+    ],
 )
 def test_what_is_no_csv_is_refused(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "x.csv"

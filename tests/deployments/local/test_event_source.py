@@ -159,3 +159,28 @@ def test_the_service_loads_a_file_and_ends_when_asked(stack: FileStack, tmp_path
     finally:
         process.kill()
         process.wait(20)
+
+
+def test_each_failure_keeps_a_message_away_for_longer(bucket: ObjectStoreSettings) -> None:
+    pauses: list[list[int]] = []
+
+    class Recording:
+        """SQS, with the pauses that it is asked for written down."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def change_message_visibility_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:  # noqa: N803
+            pauses.append([entry["VisibilityTimeout"] for entry in Entries])
+            now = [{**entry, "VisibilityTimeout": 0} for entry in Entries]
+            return self._inner.change_message_visibility_batch(QueueUrl=QueueUrl, Entries=now)
+
+    send(bucket, "bad")
+    source = EventSource(bucket, Function("bad"), retry_seconds=2, wait_seconds=0)
+    source._client = Recording(source._client)
+    while source.poll():
+        continue
+    assert pauses == [[2], [8], [32]]
