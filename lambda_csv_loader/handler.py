@@ -20,6 +20,7 @@ from lambda_csv_loader.events import NotAnEvent, objects_of
 from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import ObjectRef
 from lambda_csv_loader.settings import load_settings
+from lambda_csv_loader.writer import WarehouseUnavailable
 
 logger = Logger(service="floe-csv-loader")
 # The loader logs with the standard library, since it knows nothing of Lambda: same format, once.
@@ -43,6 +44,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         BatchProcessingError: every message failed.
     """
     outcomes = loader().load_many(_objects(event), request_id=getattr(context, "aws_request_id", None))
+    if any(isinstance(outcome, WarehouseUnavailable) for outcome in outcomes.values()):
+        # The secret may have been rotated since the cold start: the next batch reads it anew.
+        loader().close()
+        loader.cache_clear()
 
     def settle(record: SQSRecord) -> None:
         for ref in objects_of(record.body):

@@ -44,6 +44,7 @@ class Loader:
         *,
         folder: Path | None = None,
         threads: int = 4,
+        log_row_data: bool = False,
     ) -> None:
         """Keep the parts.
 
@@ -53,10 +54,11 @@ class Loader:
             contracts: of the datasets.
             folder: for staged files; the system's temporary folder when None.
             threads: files read at the same time.
+            log_row_data: let the log show what may hold values of rows.
         """
         self.bucket, self.writer, self.contracts = bucket, writer, contracts
         self._examiner = Examiner(bucket, folder)
-        self._threads = threads
+        self._threads, self._row_data = threads, log_row_data
         # Uploads settled by this process: a duplicate event then costs one HEAD and no query,
         # which on a suspended Snowflake warehouse would be a minute's bill.
         self._settled: OrderedDict[tuple[str, datetime], LoadResult] = OrderedDict()
@@ -64,7 +66,12 @@ class Loader:
     @classmethod
     def from_settings(cls, settings: LoaderSettings) -> Loader:
         """Build a loader; nothing is opened yet."""
-        return cls(Bucket(settings.object_store), open_writer(settings), Contracts(settings.datasets))
+        return cls(
+            Bucket(settings.object_store),
+            open_writer(settings),
+            Contracts(settings.datasets),
+            log_row_data=settings.log_row_data,
+        )
 
     def load(self, ref: ObjectRef, *, force: bool = False, request_id: str | None = None) -> LoadResult:
         """Load one object.
@@ -108,7 +115,7 @@ class Loader:
             try:
                 outcomes.update(self._load_dataset(dataset, members, force, request_id))
             except Exception as error:  # noqa: BLE001 - see _guarded
-                failed = surprise(error, f"dataset {dataset!r} could not be loaded")
+                failed = surprise(error, f"dataset {dataset!r} could not be loaded", row_data=self._row_data)
                 outcomes.update({ref: failed for ref in members if ref not in outcomes})
         return outcomes
 
@@ -219,7 +226,7 @@ class Loader:
         outcomes: Outcomes = {}
         for ref, decision in zip(candidates, decisions, strict=True):
             result = result_of(decision.row, known=decision.known)
-            report(result, decision)
+            report(result, decision, row_data=self._row_data)
             outcomes[ref] = self._remember(candidates[ref].row.put, result)
         return self._load_released(dataset, decisions, request_id) | outcomes
 
@@ -272,7 +279,7 @@ class Loader:
             return error
         except Exception as error:  # noqa: BLE001 - what nobody foresaw in one file must not fail the others
             what = f"{item.key!r} could not be loaded" if isinstance(item, ObjectRef) else "publishing failed"
-            return surprise(error, what)
+            return surprise(error, what, row_data=self._row_data)
 
     def _remember(self, put: tuple[str, datetime], result: LoadResult) -> LoadResult:
         # A copy is settled only while its twin is loaded, which another process may end.

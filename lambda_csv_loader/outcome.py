@@ -40,14 +40,16 @@ class LoadResult:
 Outcomes = dict[ObjectRef, LoadResult | FloeError]
 
 
-def surprise(error: Exception, what: str) -> Surprise:
+def surprise(error: Exception, what: str, *, row_data: bool) -> Surprise:
     """Return what is reported of an error that nobody foresaw, and log where it came from.
 
-    Its text is left out: it may show values of rows.
+    Its text is only logged where `row_data` allows it, since it may show values of rows.
     """
     frame = traceback.extract_tb(error.__traceback__)[-1]
     name = type(error).__name__ + (f" {error.errno}: {error.strerror}" if isinstance(error, OSError) else "")
-    log.error("%s in %s, line %s: %s", name, frame.filename.rsplit("/", 1)[-1], frame.lineno, what)
+    fields = {"text": str(error)} if row_data else {}
+    place = frame.filename.rsplit("/", 1)[-1]
+    log.error("%s in %s, line %s: %s", name, place, frame.lineno, what, extra=fields)
     return Surprise(
         f"{what}: {name}",
         state="nothing was written for it; it is tried again",
@@ -70,8 +72,8 @@ def result_of(row: LedgerRow, *, known: bool) -> LoadResult:
     )
 
 
-def report(result: LoadResult, decision: Decision) -> None:
-    """Log one line: keys, counts and the rule; no values of rows."""
+def report(result: LoadResult, decision: Decision, *, row_data: bool) -> None:
+    """Log one line: keys, counts and the rule; values of rows only where `row_data` allows it."""
     fields = {
         "file_id": result.file_id,
         "dataset": result.dataset,
@@ -82,5 +84,7 @@ def report(result: LoadResult, decision: Decision) -> None:
         "rule": (result.reason or "").split(":", 1)[0] if result.status == "quarantined" else None,
         "replaces": [other.key for other in decision.superseded],
     }
+    if row_data:
+        fields["reason"] = result.reason
     level = logging.WARNING if result.status == "quarantined" else logging.INFO
     log.log(level, "%s %s", result.status, result.key, extra=fields)

@@ -1,7 +1,8 @@
 """What the loader must be told: the same variables as the rest of Floe, read without its code.
 
 `FLOE_OBJECT_STORE__...` and `FLOE_WAREHOUSE__...` (see `blocks/settings.py`), plus `FLOE_DATASETS`,
-the folder of contracts. In AWS, `FLOE_SECRET_ID` names a secret whose JSON holds such variables.
+the folder of contracts, and `FLOE_LOG_ROW_DATA`. In AWS, `FLOE_SECRET_ID` names a secret whose JSON
+holds such variables.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ class LoaderSettings(BaseSettings):
     object_store: ObjectStoreSettings
     warehouse: DuckLakeSettings | SnowflakeSettings = Field(discriminator="type")
     datasets: Path = DATASETS
+    log_row_data: bool = Field(
+        False, description="let the log show reasons and errors that hold values of rows"
+    )
 
 
 def load_settings() -> LoaderSettings:

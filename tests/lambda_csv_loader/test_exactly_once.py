@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from file_stack import FileStack, free_port, handler_environment, next_second, python
 
@@ -16,7 +17,7 @@ from lambda_csv_loader.ducklake_writer import DuckLakeWriter
 from lambda_csv_loader.errors import PermanentError
 from lambda_csv_loader.ledger import Candidate, Decision, StillCurrent
 from lambda_csv_loader.load import Loader
-from lambda_csv_loader.object_store import Bucket, ObjectRef
+from lambda_csv_loader.object_store import Bucket, ObjectRef, ObjectReplaced
 from lambda_csv_loader.replay import replay
 from lambda_csv_loader.writer import TableMismatch, WarehouseUnavailable, Writer
 
@@ -149,7 +150,7 @@ def test_killed_at_any_statement_nothing_or_everything_is_there(stack: FileStack
     assert stack.query(count) == [(100 + number, 2) for number in range(len(points))]
 
 
-def test_killed_between_publishing_and_acknowledging(stack: FileStack) -> None:
+def test_54_killed_between_publishing_and_acknowledging(stack: FileStack) -> None:
     stack.sqs.set_queue_attributes(QueueUrl=stack.store.queue_url, Attributes={"VisibilityTimeout": "2"})
     key = stack.put("landing/stock/unacknowledged.csv", HEAD + "200,1,1\n")
     process = python(KILLED_BEFORE_ACKNOWLEDGING, stack)
@@ -166,7 +167,7 @@ def test_killed_between_publishing_and_acknowledging(stack: FileStack) -> None:
     assert stack.query("select count(*) from raw_files.stock where day_id = 200") == [(1,)]
 
 
-def test_warehouse_down_for_a_while_loses_nothing_and_keeps_the_order(stack: FileStack) -> None:
+def test_53_warehouse_down_for_a_while_loses_nothing_and_keeps_the_order(stack: FileStack) -> None:
     stack.contract("daily", "mode: snapshot\npartition_by: day_id" + COLUMNS)
     older = stack.put("landing/daily/a.csv", "day_id,item\n1,1\n")
     next_second()
@@ -308,6 +309,61 @@ def test_duplicate_event_is_recognised_without_a_query(stack: FileStack) -> None
     assert len(said) == asked
     loader.close()
     stack.drain()
+
+
+class BreakingConnection(CountingConnection):
+    """A lake's connection that breaks while rows are written."""
+
+    def execute(self, statement: str) -> Any:
+        if statement.startswith('insert into "raw_files"'):
+            raise duckdb.IOException("the server went away")
+        return super().execute(statement)
+
+
+def test_53_warehouse_that_breaks_while_rows_are_written_holds_nothing_of_them(stack: FileStack) -> None:
+    key = stack.put("landing/stock/broken.csv", HEAD + "800,1,1\n")
+    writer = DuckLakeWriter(
+        stack.lake, open_connection=lambda: BreakingConnection(connect(stack.lake, threads=1), [])
+    )
+    loader = Loader(Bucket(stack.store), writer, Contracts(stack.datasets))
+    with pytest.raises(WarehouseUnavailable, match="the server went away"):
+        loader.load(stack.ref(key))
+    loader.close()
+    assert stack.ledger(key) == []
+    assert stack.query("select count(*) from raw_files.stock where day_id = 800") == [(0,)]
+    stack.drain()
+    assert stack.ledger(key) == [("loaded", None, 1)]
+
+
+class MovingBucket(Bucket):
+    """A bucket in which the file is overwritten just before it is read, a few times."""
+
+    def __init__(self, stack: FileStack, versions: list[str]) -> None:
+        super().__init__(stack.store)
+        self._stack, self._versions = stack, versions
+
+    def open(self, ref: ObjectRef) -> Any:
+        if self._versions:
+            self._stack.put(ref.key, self._versions.pop(0))
+        return super().open(ref)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3], ids=["once", "twice", "again-and-again"])
+def test_52_file_that_changes_while_it_is_read_is_read_again(
+    stack: FileStack, loader: Loader, times: int
+) -> None:
+    day = 900 + times
+    versions = [HEAD + f"{day},1,{number}\n" for number in range(times + 1)]
+    key = stack.put(f"landing/stock/moving-{times}.csv", versions[0])
+    moving = Loader(MovingBucket(stack, versions[1:]), loader.writer, loader.contracts)
+    if times < 3:
+        assert moving.load(stack.ref(key)).status == "loaded"
+    else:
+        with pytest.raises(ObjectReplaced):
+            moving.load(stack.ref(key))
+        assert stack.ledger(key) == []
+    stack.drain()
+    assert stack.query(f"select quantity from raw_files.stock where day_id = {day}") == [(times,)]
 
 
 class OverwritingWriter:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from file_stack import ROOT, FileStack, free_port, python
+from file_stack import ROOT, FileStack, free_port, handler_environment, python
 
 from lambda_csv_loader.errors import TransientError
 from lambda_csv_loader.events import NotAnEvent, objects_of
@@ -105,7 +105,15 @@ def test_logs_hold_no_secret_and_no_value_of_a_row(stack: FileStack) -> None:
         assert hidden not in said
 
 
-def test_archived_object_is_refused_for_good(stack: FileStack) -> None:
+def test_logs_name_values_where_that_is_asked_for(stack: FileStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOE_LOG_ROW_DATA", "true")
+    stack.put("landing/stock/talkative.csv", HEAD + "7005,7006,1\n7005,7006,2\n")
+    said, _ = python(POLL_ONCE, stack).communicate(timeout=60)
+    assert "= 7005, 7006 is in the file already" in said
+    assert "not-checked" not in said
+
+
+def test_55_archived_object_is_refused_for_good(stack: FileStack) -> None:
     key = stack.put("landing/stock/cold.csv", HEAD + "1,1,1\n", StorageClass="GLACIER")
     stack.drain()
     ((status, reason, _),) = stack.ledger(key)
@@ -124,8 +132,38 @@ class Refusing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Thu, 02 Jan 2003 12:00:00 GMT")
+        self.send_header("Content-Length", "20")
+        self.end_headers()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         return
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "KMS.DisabledException"), (403, "AccessDenied")], ids=["kms", "denied"]
+)
+def test_55_object_whose_key_is_denied_waits_and_is_loaded_later(
+    stack: FileStack, status: int, code: str
+) -> None:
+    key = stack.put(f"landing/stock/{code}.csv", HEAD + f"{status},1,1\n")
+    answering = type("Answering", (Refusing,), {"status": status, "code": code})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    denied = stack.store.model_copy(update={"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
+    try:
+        with handler_environment(FileStack(denied, stack.lake, stack.datasets)):
+            assert stack.handle() == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (stack.depths().waiting, stack.ledger(key)) == (1, [])
+    with handler_environment(stack):
+        stack.drain()
+    assert stack.ledger(key) == [("loaded", None, 1)]
 
 
 @pytest.mark.parametrize(
