@@ -49,6 +49,22 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
 
+MANY_HANDLERS = """
+import json, sys, time
+from pathlib import Path
+from lambda_csv_loader.handler import handler, loader
+
+bucket, key, starter = sys.argv[1:]
+told = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}
+body = json.dumps({"Records": [told]})
+records = [{"messageId": "m", "body": body, "eventSource": "aws:sqs", "attributes": {}}]
+while not Path(starter).exists():
+    time.sleep(0.01)
+for _ in range(17):
+    assert handler({"Records": records}, None) == {"batchItemFailures": []}
+    loader()._settled.clear()
+"""
+
 KILLED_AT = """
 import os, sys
 from lambda_csv_loader.contract import Contracts
@@ -119,6 +135,23 @@ def test_one_event_many_times_at_once_from_several_processes(stack: FileStack, t
     assert stack.ledger(key) == [("loaded", None, 50)]
     assert stack.query("select count(*), count(distinct item) from raw_files.rush") == [(50, 50)]
     assert stack.query("select count(*) from ops.datasets where dataset = 'rush'") == [(1,)]
+    stack.drain()
+
+
+def test_one_event_fifty_times_through_the_handlers_of_several_processes(
+    stack: FileStack, tmp_path: Path
+) -> None:
+    stack.contract("crowd", "mode: append" + COLUMNS)
+    key = stack.put("landing/crowd/f.csv", "day_id,item\n" + "".join(f"1,{n}\n" for n in range(50)))
+    starter = tmp_path / "go"
+    processes = [python(MANY_HANDLERS, stack, stack.store.bucket, key, str(starter)) for _ in range(3)]
+    time.sleep(1)
+    starter.touch()
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    assert stack.ledger(key) == [("loaded", None, 50)]
+    assert stack.query("select count(*), count(distinct item) from raw_files.crowd") == [(50, 50)]
     stack.drain()
 
 

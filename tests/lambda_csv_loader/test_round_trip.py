@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import itertools
 from dataclasses import dataclass
 
+import pyarrow as pa
 import yaml
 from file_stack import FileStack
 from hypothesis import HealthCheck, given, settings
@@ -141,3 +143,86 @@ def test_a_number_is_taken_only_when_it_is_plainly_spelt(spelt: str) -> None:
     assert (report.verdict is None) is plain
     if plain and report.staged is not None and report.staged.table is not None:
         assert report.staged.table["n"].to_pylist() == [int(spelt) if spelt else None]
+
+
+TYPED = {
+    "id": "bigint",
+    "price": "decimal(20,4)",
+    "day": "date",
+    "at": "timestamp",
+    "flag": "boolean",
+    "note": "varchar",
+}
+typed_rows = st.lists(
+    st.tuples(
+        st.integers(-(2**63), 2**63 - 1),
+        st.decimals(-(10**15), 10**15, places=4),
+        st.dates(),
+        st.datetimes(),
+        st.booleans(),
+        st.text(st.sampled_from(list("\"'\n,;\\ aé🚚")), max_size=8),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def _packed(body: bytes, compression: str) -> bytes:
+    if compression == "gzip":
+        return gzip.compress(body)
+    return pa.compress(body, codec="zstd", asbytes=True) if compression == "zstd" else body
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    table=typed_rows,
+    bad=st.sets(st.integers(0, 29), max_size=3),
+    escaped=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    compression=st.sampled_from(["none", "gzip", "zstd"]),
+    block=st.sampled_from([512, 1 << 20]),
+)
+def test_typed_rows_in_any_encoding_come_through_and_bad_ones_are_named(
+    table: list[tuple[object, ...]],
+    bad: set[int],
+    escaped: bool,
+    encoding: str,
+    compression: str,
+    block: int,
+) -> None:
+    bad = {number for number in bad if number < len(table)}
+    text = io.StringIO(newline="")
+    writer = csv.writer(
+        text,
+        doublequote=not escaped,
+        escapechar="\\" if escaped else None,
+        quoting=csv.QUOTE_NONNUMERIC,
+        lineterminator="\n",
+    )
+    writer.writerow(TYPED)
+    for number, (key, *rest) in enumerate(table):
+        spelt = [str(cell).lower() if isinstance(cell, bool) else str(cell) for cell in rest]
+        writer.writerow(["no number" if number in bad else key, *spelt])
+    columns = [{"name": name, "type": kind} for name, kind in TYPED.items()]
+    contract = Contract.model_validate(
+        {
+            "dataset": "typed",
+            "owner": "tests",
+            "mode": "append",
+            "multiline": True,
+            "escape": "\\" if escaped else None,
+            "encoding": "utf-8" if encoding == "utf-8-sig" else encoding,
+            "reject_threshold": 3,
+            "columns": columns,
+        }
+    )
+    body = _packed(text.getvalue().encode(encoding), compression)
+    report = validate(Bytes("f.csv", body), contract, "id", block=block)
+    assert report.verdict is None, report.verdict
+    assert report.staged is not None and report.staged.table is not None
+    found = [tuple(row[name] for name in TYPED) for row in report.staged.table.to_pylist()]
+    good = [number for number in range(len(table)) if number not in bad]
+    assert found == [table[number] for number in good]
+    assert report.staged.table["_file_row"].to_pylist() == [number + 1 for number in good]
+    rejects = [(one.row, one.column, "no number" in one.raw_line) for one in report.staged.rejects]
+    assert rejects == [(number + 1, "id", True) for number in sorted(bad)]

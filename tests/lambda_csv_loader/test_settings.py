@@ -89,7 +89,7 @@ def test_a_rotated_secret_is_read_after_the_warehouse_refused(
     old.chmod(0o600)
     secret = {"FLOE_WAREHOUSE__PASSFILE": str(old)}
     secrets.create_secret(Name="floe/loader", SecretString=json.dumps(secret))
-    first = stack.put("landing/stock/first.csv", "day_id,item,quantity\n0,0,0\n")
+    first = stack.put("landing/stock/first.csv", "day_id,item,quantity\n2,2,2\n")
     stack.drain()
     assert stack.ledger(first) == [("loaded", None, 1)]
     key = stack.put("landing/stock/rotated.csv", "day_id,item,quantity\n1,1,1\n")
