@@ -19,7 +19,7 @@ down: .venv/installed ## Stop what `make up` started
 
 install: .venv/installed ## Install what the product needs
 
-test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
+test: .venv/installed-dev .venv-fakesnow/installed ## Run the tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench and not live" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
@@ -28,7 +28,7 @@ lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint dbt/models dbt/tests --config dbt/.sqlfluff
 
-chaos: .venv/installed-dev ## Kill -9 at every step
+chaos: .venv/installed-dev .venv-fakesnow/installed ## Kill -9 at every step
 	@$(BIN)/pytest -m chaos $(ARGS)
 
 bench: .venv/installed-dev .venv/peers/installed ## Measure speed beside peers
@@ -44,10 +44,12 @@ lock: ## Resolve the exact pins anew (needs uv)
 	  pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  tests/fakesnow.in -o requirements-fakesnow.lock
 
 clean: ## Delete the virtual environment and the stack's data
 	@if [ -x $(BIN)/floe ]; then $(BIN)/floe down; fi
-	rm -rf .venv .floe prefect.toml
+	rm -rf .venv .venv-fakesnow .floe prefect.toml
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -72,6 +74,13 @@ clean: ## Delete the virtual environment and the stack's data
 	@echo "Installing the benchmark's peers into .venv/peers ..."
 	@$(BIN)/python -m venv .venv/peers
 	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/benchmarks/peers.lock
+	@touch $@
+
+# The Snowflake emulator of the tests needs another DuckDB than Floe does.
+.venv-fakesnow/installed: requirements-fakesnow.lock | .venv/bin/python
+	@echo "Installing the Snowflake emulator into .venv-fakesnow ..."
+	@$(BIN)/python -m venv .venv-fakesnow
+	@.venv-fakesnow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fakesnow.lock
 	@touch $@
 
 .PHONY: help demo up down install test lint chaos bench live lock clean

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
+from lambda_csv_loader.ops_tables import OPS_TABLES, declared
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.writer import TableMismatch
-
-_LEDGER = """
-    file_id varchar not null, dataset varchar not null, bucket varchar not null, key varchar not null,
-    version_id varchar, etag varchar, sequencer varchar, last_modified timestamptz, size_bytes bigint,
-    sha256 varchar, compression varchar, header varchar, partition_value varchar, status varchar not null,
-    reason varchar, verdict_key varchar, rows_read bigint, rows_loaded bigint, rows_rejected bigint,
-    blank_lines bigint, attempts bigint, request_id varchar, recorded_at timestamptz, emitted_at timestamptz
-"""
-OPS_TABLES = {
-    "csv_files": _LEDGER,
-    "csv_file_history": _LEDGER,
-    "csv_rejects": """
-        file_id varchar not null, dataset varchar not null, line bigint, file_row bigint,
-        column_name varchar, rule varchar, message varchar, raw_line varchar, recorded_at timestamptz
-    """,
-    "datasets": "dataset varchar not null, publishes bigint, published_at timestamptz",
-}
 
 
 def prepare_ops(session: Session) -> None:
@@ -35,7 +19,7 @@ def prepare_ops(session: Session) -> None:
         if name in present:
             continue
         session.execute("begin transaction")
-        session.execute(f"create table ops.{name} ({columns})")
+        session.execute(f"create table ops.{name} ({declared(columns)})")
         if name == "datasets":
             # A row that is there from the table's first moment: whoever adds a dataset updates it
             # first, so two of them cannot both add the same.

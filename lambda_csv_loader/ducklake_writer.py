@@ -12,13 +12,22 @@ from lambda_csv_loader.ducklake import DuckLakeSettings, connect, sql_name, sql_
 from lambda_csv_loader.ducklake_tables import prepare_dataset, prepare_ops
 from lambda_csv_loader.keys import engine_config
 from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent, decide_all
+from lambda_csv_loader.publish_plan import (
+    AnyOf,
+    Load,
+    ledger_changes,
+    read_again,
+    reject_rows,
+    related,
+    replaced,
+    to_load,
+)
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.verdict import Reject
 from lambda_csv_loader.writer import WarehouseUnavailable
 
 _STAGED = "_floe_staged"
 _OF_LEDGER = ", ".join(sql_name(name) for name in LedgerRow._fields)
-Load = tuple[Candidate, Decision]
 
 
 class DuckLakeWriter:
@@ -95,15 +104,14 @@ class DuckLakeWriter:
             "update ops.datasets set publishes = publishes + 1, published_at = now() "
             f"where dataset = {sql_string(dataset)}"
         )
-        known = self._rows(dataset, _related(candidates, contract))
+        known = self._rows(dataset, _condition(related(candidates, contract)))
         decisions = decide_all(candidates, known, contract, still_current)
         fresh = [pair for pair in zip(candidates, decisions, strict=True) if not pair[1].known]
         if not fresh:
             execute("rollback")
             return decisions
         if contract is not None:
-            loads = [pair for pair in fresh if pair[1].row.status == "loaded" and not pair[1].rows_stay]
-            self._write_rows(contract, loads)
+            self._write_rows(contract, to_load(fresh))
         self._write_ledger([made for _, made in fresh])
         self._write_rejects(dataset, fresh)
         execute("commit")
@@ -113,9 +121,9 @@ class DuckLakeWriter:
         if not loads:
             return
         table = sql_name(contract.schema_name, contract.dataset)
-        condition = _replaced(contract, [made for _, made in loads])
-        if condition:
-            self._session.execute(f"delete from {table} where {condition}")
+        gone = replaced(contract, [made for _, made in loads])
+        if gone != {}:
+            self._session.execute(f"delete from {table} where {_condition(gone, contract)}")
         staged = [candidate.staged for candidate, _ in loads if candidate.staged is not None]
         tables = [each.table for each in staged if each.table is not None]
         sources = [f"read_parquet({sql_string(each.parquet)})" for each in staged if each.parquet is not None]
@@ -156,33 +164,20 @@ class DuckLakeWriter:
         )
 
     def _write_ledger(self, decisions: list[Decision]) -> None:
-        replaced = {other.file_id: other for made in decisions for other in made.superseded}
-        previous = {made.previous.file_id: made.previous for made in decisions if made.previous is not None}
-        if replaced or previous:
-            listed = _listed(replaced.keys() | previous.keys())
+        changes = ledger_changes(decisions)
+        if changes.outdated:
+            listed = _listed(changes.outdated)
             self._session.execute(
                 f"insert into ops.csv_file_history select * from ops.csv_files where file_id in ({listed})"
             )
             self._session.execute(f"delete from ops.csv_files where file_id in ({listed})")
-        newer = {other.file_id: made.row.key for made in decisions for other in made.superseded}
-        rows = [made.row for made in decisions] + [
-            other._replace(status="superseded", reason=f"replaced by {newer[other.file_id]}", emitted_at=None)
-            for other in replaced.values()
-        ]
-        values = ", ".join(f"({', '.join(map(_literal, row[:-2]))}, now(), null)" for row in rows)
+        values = ", ".join(f"({', '.join(map(_literal, row[:-2]))}, now(), null)" for row in changes.rows)
         self._session.execute(f"insert into ops.csv_files values {values}")
 
     def _write_rejects(self, dataset: str, fresh: list[Load]) -> None:
-        again = [made.row.file_id for _, made in fresh if made.previous is not None and not made.rows_stay]
-        if again:
+        if again := read_again(fresh):
             self._session.execute(f"delete from ops.csv_rejects where file_id in ({_listed(again)})")
-        rows = [
-            (made.row.file_id, dataset, one.line, one.row, one.column, one.rule, one.message, one.raw_line)
-            for candidate, made in fresh
-            if candidate.staged and made.row.status == "loaded" and not made.rows_stay
-            for one in candidate.staged.rejects
-        ]
-        if rows:
+        if rows := reject_rows(dataset, fresh):
             values = ", ".join(f"({', '.join(map(_literal, row))}, now())" for row in rows)
             self._session.execute(f"insert into ops.csv_rejects values {values}")
 
@@ -202,39 +197,19 @@ def _open(settings: DuckLakeSettings) -> Any:
     return connection
 
 
-def _related(candidates: Sequence[Candidate], contract: Contract | None) -> str:
-    """Return the condition for ledger rows that have a say in these candidates."""
-    rows = [candidate.row for candidate in candidates]
-    conditions = [
-        f"file_id in ({_listed(row.file_id for row in rows)})",
-        f"key in ({_listed(row.key for row in rows)})",
-    ]
-    if contract is not None and any(candidate.staged for candidate in candidates):
-        conditions.append(f"sha256 in ({_listed(row.sha256 for row in rows if row.sha256)})")
-        if contract.mode == "snapshot":
-            values = [row.partition_value for row in rows if row.partition_value is not None]
-            conditions.append(f"partition_value in ({_listed(values)})" if contract.partition_by else "true")
-    return " or ".join(conditions)
-
-
-def _replaced(contract: Contract, made: list[Decision]) -> str:
-    """Return the condition for rows that these loads replace; empty when there are none."""
-    if contract.mode == "snapshot" and contract.partition_by is None:
+def _condition(wanted: AnyOf | None, contract: Contract | None = None) -> str:
+    """Return the SQL of it; values are cast to the type that the contract gives a column."""
+    if wanted is None:
         return "true"
-    files = [other.file_id for decision in made for other in decision.superseded]
-    files += [decision.row.file_id for decision in made if decision.previous is not None]
-    conditions = [f"_file_id in ({_listed(files)})"] if files else []
-    if contract.partition_by is not None:
-        kind = contract.column(contract.partition_by).type
-        values = [
-            row.partition_value
-            for row in (decision.row for decision in made)
-            if row.partition_value is not None
-        ]
-        typed = ", ".join(f"cast({sql_string(value)} as {kind})" for value in values)
-        if typed:
-            conditions.append(f"{sql_name(contract.partition_by)} in ({typed})")
-    return " or ".join(conditions)
+    kinds = {column.name: column.type for column in contract.columns} if contract is not None else {}
+
+    def literal(name: str, value: str) -> str:
+        return f"cast({sql_string(value)} as {kinds[name]})" if name in kinds else sql_string(value)
+
+    return " or ".join(
+        f"{sql_name(name)} in ({', '.join(literal(name, value) for value in values) or 'null'})"
+        for name, values in wanted.items()
+    )
 
 
 def _same_key(contract: Contract, other: str) -> str:

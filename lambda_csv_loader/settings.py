@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lambda_csv_loader.ducklake import DuckLakeSettings
@@ -55,6 +55,22 @@ class SnowflakeSettings(BaseModel):
     role: str
     warehouse: str
     database: str
+    host: str | None = Field(None, description="of a proxy or an emulator; the account's own when None")
+    port: int | None = None
+    protocol: Literal["https", "http"] = "https"
+    login_timeout: int = Field(30, gt=0, description="seconds until a login is given up")
+    network_timeout: int = Field(60, gt=0, description="seconds until a request is given up")
+
+    @model_validator(mode="after")
+    def _plain_text_stays_here(self) -> SnowflakeSettings:
+        if self.protocol == "http" and self.host != "127.0.0.1":
+            raise ValueError("protocol http is for an emulator on 127.0.0.1 only")
+        return self
+
+    def endpoint(self) -> dict[str, str | int]:
+        """Return the connector's arguments for where to connect, beside the account."""
+        found = {"host": self.host, "port": self.port, "protocol": self.protocol if self.host else None}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class LoaderSettings(BaseSettings):

@@ -21,8 +21,8 @@ class TableMismatch(PermanentError):
     """The table in the warehouse does not fit the contract."""
 
 
-class NoWriter(PermanentError):
-    """The loader cannot write to the configured warehouse."""
+class WarehouseRefused(PermanentError):
+    """The warehouse does not let the loader in, or does not let it do this."""
 
 
 class Writer(Protocol):
@@ -49,6 +49,7 @@ class Writer(Protocol):
         Raises:
             WarehouseUnavailable: nothing was written; try again.
             TableMismatch: nothing was written; the table has to be mended first.
+            WarehouseRefused: nothing was written; the login or the grants have to be mended first.
         """
 
     def same_content(self, dataset: str, contents: Collection[str]) -> list[LedgerRow]:
@@ -68,13 +69,11 @@ class Writer(Protocol):
 
 
 def open_writer(settings: LoaderSettings) -> Writer:
-    """Return the writer of the configured warehouse; nothing is opened yet.
-
-    Raises:
-        NoWriter: there is none for that warehouse.
-    """
+    """Return the writer of the configured warehouse; nothing is opened yet."""
     if isinstance(settings.warehouse, DuckLakeSettings):
         from lambda_csv_loader.ducklake_writer import DuckLakeWriter
 
         return DuckLakeWriter(settings.warehouse)
-    raise NoWriter(f"no writer for warehouse {settings.warehouse.type}")
+    from lambda_csv_loader.snowflake_writer import SnowflakeWriter
+
+    return SnowflakeWriter(settings.warehouse)
