@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import duckdb
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from deployments.local.event_source import EventSource
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
@@ -30,7 +30,8 @@ from lambda_csv_loader.handler import handler, loader
 from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import ObjectRef, client
 from lambda_csv_loader.queues import QueueDepths, Queues
-from lambda_csv_loader.settings import LoaderSettings, ObjectStoreSettings
+from lambda_csv_loader.settings import LoaderSettings, ObjectStoreSettings, SnowflakeSettings
+from lambda_csv_loader.snowflake_session import open_snowflake
 
 _numbers = itertools.count(1)
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,16 +118,16 @@ def running_store(folder: Path, *buckets: str) -> Iterator[StoreProcess]:
 
 @dataclass
 class FileStack:
-    """A bucket, its queues, a lake and a folder of contracts, with the handler behind the queue."""
+    """A bucket, its queues, a warehouse and a folder of contracts, with the handler behind the queue."""
 
     store: ObjectStoreSettings
-    lake: DuckLakeSettings
+    warehouse: DuckLakeSettings | SnowflakeSettings
     datasets: Path
     s3: Any = field(init=False)
     sqs: Any = field(init=False)
     queues: Queues = field(init=False)
     _source: EventSource = field(init=False)
-    _connection: duckdb.DuckDBPyConnection | None = None
+    _connection: Any = None
 
     def __post_init__(self) -> None:
         self._source = EventSource(self.store, handler, retry_seconds=0, wait_seconds=0)
@@ -138,17 +139,17 @@ class FileStack:
 
     def settings(self) -> LoaderSettings:
         return LoaderSettings(
-            object_store=self.store.model_dump(), warehouse=self.lake.model_dump(), datasets=self.datasets
+            object_store=self.store.model_dump(), warehouse=self.warehouse.model_dump(), datasets=self.datasets
         )
 
     def environment(self) -> dict[str, str]:
         """Return the variables from which another process builds the same settings."""
-        store = {name: value for name, value in self.store.model_dump().items() if value is not None}
-        store["secret_access_key"] = "not-checked"
-        variables = {f"FLOE_OBJECT_STORE__{name.upper()}": str(value) for name, value in store.items()}
-        variables |= {
-            f"FLOE_WAREHOUSE__{key.upper()}": str(value) for key, value in self.lake.model_dump().items()
-        }
+        variables = {}
+        for room, settings in (("OBJECT_STORE", self.store), ("WAREHOUSE", self.warehouse)):
+            for name, value in settings.model_dump().items():
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                if plain is not None:
+                    variables[f"FLOE_{room}__{name.upper()}"] = str(plain)
         return variables | {"FLOE_DATASETS": str(self.datasets), "POWERTOOLS_DEV": "0"}
 
     def contract(self, dataset: str, text: str) -> None:
@@ -187,8 +188,14 @@ class FileStack:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         if self._connection is None:
-            self._connection = connect(self.lake, threads=1)
-        return self._connection.execute(statement).fetchall()
+            self._connection = (
+                connect(self.warehouse, threads=1)
+                if isinstance(self.warehouse, DuckLakeSettings)
+                else open_snowflake(self.warehouse)
+            )
+        on_lake = isinstance(self.warehouse, DuckLakeSettings)
+        reader = self._connection if on_lake else self._connection.cursor()
+        return list(reader.execute(statement).fetchall())
 
     def forget_connection(self) -> None:
         """Open a new connection for the next query."""
@@ -245,9 +252,14 @@ def new_stack(store: StoreProcess, cluster: Cluster, extensions: Path, folder: P
         data_path=folder / "lake",
         extension_directory=extensions,
     )
+    return stack_on(lake, store, folder)
+
+
+def stack_on(warehouse: DuckLakeSettings | SnowflakeSettings, store: StoreProcess, folder: Path) -> FileStack:
+    """Make a bucket and the contract of the dataset `stock` for a warehouse."""
     datasets = folder / "datasets"
     datasets.mkdir()
-    made = FileStack(make_bucket(store, f"floe-test-{next(_numbers)}"), lake, datasets)
+    made = FileStack(make_bucket(store, f"floe-test-{next(_numbers)}"), warehouse, datasets)
     made.contract("stock", STOCK)
     return made
 

@@ -1,0 +1,21 @@
+"""Exactly one copy on Snowflake too: the tests of `test_exactly_once`, over the real connector."""
+
+from __future__ import annotations
+
+import pytest
+from file_stack import FileStack
+from snowflake_stack import behaviours
+
+NOT_ALLOWED = {
+    "test_killed_at_any_statement_nothing_or_everything_is_there": "names DuckLake's statements; "
+    "test_snowflake_writer has its like",
+    "test_connection_that_the_warehouse_cut_is_opened_again": "cuts PostgreSQL's connections; "
+    "test_snowflake_writer has its like",
+}
+globals().update(behaviours("test_exactly_once", left_out=NOT_ALLOWED))
+
+
+@pytest.fixture(scope="module")
+def stack(snowflake_stack: FileStack) -> FileStack:
+    """The emulated Snowflake in the lake's place."""
+    return snowflake_stack
