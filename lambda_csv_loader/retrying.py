@@ -71,6 +71,7 @@ class RetryingSession(ABC):
                     self._connection = self._open()
                 return work()
             except self.errors as error:
+                # Before anything else: what is open would go on holding its lock.
                 self._roll_back()
                 raise self._sorted(error) from None
             except BaseException:

@@ -36,7 +36,7 @@ _SESSION = {
 }
 _CONFLICTS = (625,)
 """The lock was not given in time, or 20 others wait for it already."""
-_SESSION_OVER = (390104, 390110, 390111, 390112, 390113, 390114, 390115, 250002)
+_SESSION_OVER = (390104, 390110, 390111, 390112, 390113, 390114, 390115, 250002, 290401)
 """The session ended while the process slept, as a Lambda does."""
 _NOT_ALLOWED = (606, 2003, 2043, 3001, 3540, 90105, 90106)
 """No warehouse or database in use, an object that is missing or not granted, a missing privilege."""

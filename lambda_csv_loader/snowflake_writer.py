@@ -23,12 +23,12 @@ from lambda_csv_loader.publish_plan import (
     replaced,
     to_load,
 )
+from lambda_csv_loader.retrying import Conflict
 from lambda_csv_loader.settings import SnowflakeSettings
 from lambda_csv_loader.snowflake_session import SnowflakeSession, open_snowflake
 from lambda_csv_loader.snowflake_staging import CountsDiffer, staged_rows
 from lambda_csv_loader.snowflake_tables import name_of, prepare_dataset, prepare_ops, sql_type, table_of
 from lambda_csv_loader.verdict import Reject
-from lambda_csv_loader.writer import WarehouseUnavailable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MANY = 1000
@@ -142,18 +142,23 @@ class SnowflakeWriter:
         # DDL would commit the transaction; mostly this finds everything prepared.
         prepare_dataset(self._session, dataset, contract)
         execute("begin transaction")
+        moment = datetime.now(UTC).isoformat()
         locked = execute(
-            "update ops.datasets set publishes = publishes + 1, published_at = current_timestamp() "
+            "update ops.datasets set publishes = publishes + 1, published_at = cast(? as timestamp_tz) "
             "where dataset = ?",
+            moment,
             dataset,
         ).rowcount
         if not locked:
             self._session.prepared.clear()
-            raise WarehouseUnavailable(
-                f"ops.datasets lost its row of {dataset!r}", state="nothing was written; it is tried again"
-            )
+            raise Conflict()
         known = self._related(dataset, contract, candidates)
         decisions = decide_all(candidates, known, contract, still_current)
+        # Asking the bucket may take long, and Snowflake ends a transaction that is idle for 5 minutes
+        # while another waits: what followed would be committed statement by statement.
+        held = "select 1 from ops.datasets where dataset = ? and published_at = cast(? as timestamp_tz)"
+        if not self._session.rows(held, dataset, moment):
+            raise Conflict()
         fresh = [pair for pair in zip(candidates, decisions, strict=True) if not pair[1].known]
         if not fresh:
             execute("rollback")

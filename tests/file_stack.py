@@ -139,7 +139,9 @@ class FileStack:
 
     def settings(self) -> LoaderSettings:
         return LoaderSettings(
-            object_store=self.store.model_dump(), warehouse=self.warehouse.model_dump(), datasets=self.datasets
+            object_store=self.store.model_dump(),
+            warehouse=self.warehouse.model_dump(),
+            datasets=self.datasets,
         )
 
     def environment(self) -> dict[str, str]:

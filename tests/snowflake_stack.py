@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,8 +106,34 @@ def behaviours(name: str, *, left_out: dict[str, str]) -> dict[str, Any]:
     return {
         name: item
         for name, item in vars(module).items()
-        if name not in left_out and (name.startswith("test_") or isinstance(item, pytest.FixtureDef | _FIXTURE))
+        if name not in left_out and (name.startswith("test_") or isinstance(item, _FIXTURE))
     }
+
+
+class Watched:
+    """A connection that shows its statements to `watch`, "before" and "after" they run."""
+
+    def __init__(self, inner: Any, watch: Callable[[str, str], object]) -> None:
+        self._inner, self._watch = inner, watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def cursor(self) -> Any:
+        return WatchedCursor(self._inner.cursor(), self._watch)
+
+
+class WatchedCursor:
+    """A cursor of a `Watched` connection."""
+
+    def __init__(self, inner: Any, watch: Callable[[str, str], object]) -> None:
+        self._inner, self._watch = inner, watch
+
+    def execute(self, statement: str, values: Sequence[object] | None = None) -> Any:
+        self._watch("before", statement)
+        result = self._inner.execute(statement, values)
+        self._watch("after", statement)
+        return result
 
 
 _FIXTURE = type(pytest.fixture(lambda: None))

@@ -221,7 +221,8 @@ def test_connection_that_the_warehouse_cut_is_opened_again(
     assert loader.load(stack.ref(stack.put("landing/stock/cut-1.csv", HEAD + "500,1,1\n"))).status == "loaded"
     with cluster.connect("postgres") as database:
         database.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [stack.warehouse.database]
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+            [stack.warehouse.database],
         )
     stack.forget_connection()
     key = stack.put("landing/stock/cut-2.csv", HEAD + "501,1,1\n")
