@@ -186,6 +186,13 @@ def test_session_that_is_over_is_opened_again(stack: FileStack, loader: Loader, 
     stack.lose_events()
 
 
+def test_more_files_than_one_statement_lists(stack: FileStack, loader: Loader) -> None:
+    result = loader.load(stack.ref(stack.put("landing/stock/many.csv", HEAD + "550,1,1\n")))
+    asked = [*(f"unknown-{number}" for number in range(2500)), result.file_id]
+    assert list(loader.writer.known("stock", asked)) == [result.file_id]
+    stack.lose_events()
+
+
 def test_no_ddl_runs_inside_a_transaction(stack: FileStack) -> None:
     said: list[str] = []
     loader = watched(stack, lambda when, statement: said.append(statement) if when == "before" else None)
