@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+IMAGE ?= floe-csv-loader
+BASE ?=
 
 .DEFAULT_GOAL := help
 
@@ -20,7 +22,7 @@ down: .venv/installed ## Stop what `make up` started
 install: .venv/installed ## Install what the product needs
 
 test: .venv/installed-dev .venv-fakesnow/installed ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench and not live" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench and not live and not image" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/ruff check .
@@ -37,6 +39,16 @@ bench: .venv/installed-dev .venv/peers/installed ## Measure speed beside peers
 live: .venv/installed-dev ## Run against real systems, where their variables are set
 	@$(BIN)/pytest -m live $(ARGS)
 
+image: ## Build the container image of the CSV loader (BASE=, IMAGE=)
+	@docker info >/dev/null 2>&1 || \
+	  { echo "The image needs a Docker engine, and \`docker info\` gets no answer. Next: install or start Docker, or set DOCKER_HOST, then make image"; exit 1; }
+	@# Lambda refuses an index with attestations, which buildx adds of its own accord.
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform linux/amd64 $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --file lambda_csv_loader/Dockerfile --tag $(IMAGE) $(ARGS) .
+
+test-image: .venv/installed-dev ## Build the image, on a stand-in base if need be, and load files with it
+	@$(BIN)/pytest -m image -s tests/image $(ARGS)
+
 lock: ## Resolve the exact pins anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml -o requirements.lock
@@ -46,6 +58,9 @@ lock: ## Resolve the exact pins anew (needs uv)
 	  tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  tests/fakesnow.in -o requirements-fakesnow.lock
+	uv pip compile -q --python-platform x86_64-manylinux_2_28 --python-version 3.12 --generate-hashes \
+	  --no-header --no-annotate lambda_csv_loader/requirements.in -c requirements.lock \
+	  -o lambda_csv_loader/requirements.txt
 
 clean: ## Delete the virtual environment and the stack's data
 	@if [ -x $(BIN)/floe ]; then $(BIN)/floe down; fi
@@ -83,4 +98,4 @@ clean: ## Delete the virtual environment and the stack's data
 	@.venv-fakesnow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fakesnow.lock
 	@touch $@
 
-.PHONY: help demo up down install test lint chaos bench live lock clean
+.PHONY: help demo up down install test lint chaos bench live image test-image lock clean

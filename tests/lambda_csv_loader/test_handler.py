@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from file_stack import ROOT, FileStack, free_port, handler_environment, python
+from runtime_api import VARIABLES, RuntimeApi
 
 from lambda_csv_loader.errors import TransientError
 from lambda_csv_loader.events import NotAnEvent, objects_of
@@ -199,76 +199,26 @@ def test_queue_that_is_away_is_said_so(stack: FileStack) -> None:
         Queues(away).redrive()
 
 
-class RuntimeApi:
-    """The Lambda Runtime API: hands out one event and keeps the function's answer.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
-    """
-
-    def __init__(self, event: dict[str, Any]) -> None:
-        self.answers: queue.Queue[tuple[str, Any]] = queue.Queue()
-        events: queue.Queue[dict[str, Any]] = queue.Queue()
-        events.put(event)
-        answers = self.answers
-
-        class Api(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = json.dumps(events.get()).encode()
-                self.send_response(200)
-                # The native client ends in a segmentation fault when one of these is missing.
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700")
-                self.send_header("Lambda-Runtime-Aws-Request-Id", "request-1")
-                self.send_header("Lambda-Runtime-Deadline-Ms", "9999999999999")
-                self.send_header(
-                    "Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:1:function:f"
-                )
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_POST(self) -> None:
-                sent = self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                answers.put((self.path, json.loads(sent)))
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def runtime(stack: FileStack) -> Iterator[RuntimeApi]:
-    key = stack.put("landing/stock/by-runtime.csv", HEAD + "8,1,1\n")
-    api = RuntimeApi({"Records": [message(stack, key)]})
-    environment = {
-        **os.environ,
-        **stack.environment(),
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server.server_port}",
-        "AWS_LAMBDA_FUNCTION_NAME": "floe-csv-loader",
-        "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-    }
     command = [sys.executable, "-m", "awslambdaric", "lambda_csv_loader.handler.handler"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    yield api
-    process.kill()
-    process.wait(20)
-    api.server.shutdown()
-    api.server.server_close()
+    with RuntimeApi() as api:
+        environment = {
+            **os.environ,
+            **stack.environment(),
+            **VARIABLES,
+            "AWS_LAMBDA_RUNTIME_API": api.address,
+        }
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        yield api
+        process.kill()
+        process.wait(20)
     stack.drain()
 
 
 def test_real_runtime_client_runs_the_handler(stack: FileStack, runtime: RuntimeApi) -> None:
-    path, answer = runtime.answers.get(timeout=60)
-    assert (path, answer) == ("/2018-06-01/runtime/invocation/request-1/response", {"batchItemFailures": []})
+    key = stack.put("landing/stock/by-runtime.csv", HEAD + "8,1,1\n")
+    assert runtime.invoke({"Records": [message(stack, key)]}) == {"batchItemFailures": []}
     assert stack.query(
         "select status, request_id from ops.csv_files where key = 'landing/stock/by-runtime.csv'"
     ) == [("loaded", "request-1")]
