@@ -7,6 +7,7 @@ sales as (
     select
         coalesce(sum(gross_sales_amount), 0) as gross_sales_amount,
         coalesce(sum(net_profit_amount), 0) as net_profit_amount,
+        coalesce(sum(return_amount), 0) as sale_return_amount,
         coalesce(sum(case when sold_date is not null then quantity end), 0) as dated_quantity,
         coalesce(sum(case when sold_date is not null then gross_sales_amount end), 0) as dated_gross_sales,
         coalesce(sum(case when sold_date is not null then net_profit_amount end), 0) as dated_net_profit,
@@ -22,6 +23,7 @@ returns as (
     select
         coalesce(sum(return_amount), 0) as return_amount,
         coalesce(sum(net_loss_amount), 0) as net_loss_amount,
+        coalesce(sum(case when sale_key is not null then return_amount end), 0) as matched_return_amount,
         coalesce(sum(case when returned_date is not null then return_amount end), 0) as dated_return,
         coalesce(sum(case when returned_date is not null then net_loss_amount end), 0) as dated_net_loss
     from {{ ref('fct_returns') }}
@@ -89,7 +91,8 @@ final as (
 
 select * from final
 where
-    weekly_quantity <> dated_quantity
+    sale_return_amount <> matched_return_amount
+    or weekly_quantity <> dated_quantity
     or weekly_gross_sales_amount <> dated_gross_sales
     or daily_gross_sales_amount <> dated_gross_sales
     or daily_return_amount <> dated_return

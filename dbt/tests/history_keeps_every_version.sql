@@ -1,22 +1,42 @@
--- What the snapshot has recorded is all there for readers, and nothing else but the unknown customer.
+-- What the snapshot has recorded is all there for readers, and nothing else but the unknown members.
 with
 
 recorded as (
 
     select
-        customer_sk,
+        'customer' as kind,
+        customer_sk as version_of,
         dbt_valid_to as valid_to
     from {{ ref('snp_customers') }}
+    union all
+    select
+        'promotion' as kind,
+        promotion_sk as version_of,
+        dbt_valid_to as valid_to
+    from {{ ref('snp_promotions') }}
 
 ),
 
 shown as (
 
     select
-        customer_sk,
+        'customer' as kind,
+        customer_sk as version_of,
         valid_to
     from {{ ref('dim_customers_history') }}
-    where customer_sk <> -1
+    union all
+    select
+        'promotion' as kind,
+        promotion_sk as version_of,
+        valid_to
+    from {{ ref('dim_promotions_history') }}
+
+),
+
+known as (
+
+    select * from shown
+    where version_of <> -1
 
 ),
 
@@ -24,13 +44,13 @@ only_recorded as (
 
     select * from recorded
     except
-    select * from shown
+    select * from known
 
 ),
 
 only_shown as (
 
-    select * from shown
+    select * from known
     except
     select * from recorded
 

@@ -60,6 +60,7 @@ def test_everything_is_built_and_every_test_passes(first: Stage) -> None:
         ("build.fct_returns", 1358 + 679),
         ("build.fct_inventory_weekly", 23490),
         ("snapshots.snp_customers", 1000),
+        ("snapshots.snp_promotions", 3),
     ],
 )
 def test_no_row_is_lost_or_added(first: Stage, relation: str, rows: int) -> None:
@@ -154,7 +155,9 @@ def test_the_executive_mart_equals_short_sql_on_the_raw_layer(first: Stage) -> N
         select day, channel, count(distinct order_number), count(distinct customer_sk),
             sum(coalesce(gross, 0)), sum(coalesce(returned, 0)),
             sum(coalesce(gross, 0)) - sum(coalesce(returned, 0)),
-            sum(coalesce(profit, 0)) - sum(coalesce(loss, 0))
+            sum(coalesce(profit, 0)) - sum(coalesce(loss, 0)),
+            ((sum(coalesce(profit, 0)) - sum(coalesce(loss, 0)))
+                / nullif(sum(coalesce(gross, 0)) - sum(coalesce(returned, 0)), 0))::decimal(18, 4)
         from lines where day is not null group by 1, 2 order by 1, 2
     """
     assert first.query(expected) == first.query("select * from build.mart_executive_daily order by 1, 2")

@@ -11,6 +11,7 @@ EVER, FAR = "1900-01-01 00:00:00", "9999-12-31 00:00:00"
 # LONE is the only customer at an address.
 LONE, MOVED, DELETED, AMENDED, BAD, GOOD = 10, 101, 103, 104, 105, 106
 TOO_OLD, HOMELESS = 107, 108
+DEARER, ENDED = 1, 2
 NEW_HOME = 77
 LATE, MORNING, EVENING, RECOVERED = 900_001, 900_002, 900_003, 900_004
 EXTRACTED = "timestamptz '2003-01-04 02:00:00+00'"
@@ -105,6 +106,8 @@ def changed(project: DbtProject, second: Stage) -> Stage:
             "delete",
             "from raw_erp.web_sales order by ws_order_number desc, ws_item_sk desc limit 1",
         ),
+        f"update raw_erp.promotion set p_cost = 4321.00 where p_promo_sk = {DEARER}",
+        f"delete from raw_erp.promotion where p_promo_sk = {ENDED}",
         # The count of 26 December comes again with another number, and there is a new week.
         """
         insert into raw_files.inventory select * replace (
@@ -151,7 +154,7 @@ def refused(project: DbtProject, changed: Stage) -> Stage:
 
 
 @pytest.fixture(scope="session")
-def mended(project: DbtProject, refused: Stage) -> Stage:
+def mended(project: DbtProject, second: Stage, refused: Stage) -> Stage:
     """The bad rows are mended, and the delete turns out to have been none: the row is there unchanged."""
     project.change(
         f"update raw_crm.customer set c_email_address = 'good@example.com', c_birth_year = 1970,"
@@ -159,10 +162,23 @@ def mended(project: DbtProject, refused: Stage) -> Stage:
         f" where c_customer_sk in ({BAD}, {TOO_OLD}, {HOMELESS})",
         "delete from raw_crm.customer_address where ca_address_sk = 5 and ca_city = 'Elsewhere'",
         f"delete from raw_crm.__floe_repairs_customer where c_customer_sk = {DELETED}",
+        "update raw_erp.item set i_current_price = 1 where i_item_sk = 9",
+        f"update raw_erp.promotion set p_cost = 5000.00 where p_promo_sk = {DEARER}",
+        "insert into raw_erp.promotion select * from raw_erp.promotion"
+        f" at (version => {second.version}) where p_promo_sk = {ENDED}",
     )
-    stage = project.build("--select", "+dim_customers_history", "--exclude-resource-type", "unit_test")
+    histories = ("+dim_customers_history", "+dim_promotions_history")
+    stage = project.build("--select", *histories, "--exclude-resource-type", "unit_test")
     assert stage.outcome.returncode == 0, stage.outcome.output
     return stage
+
+
+def promotion_versions(stage: Stage, promotion: int) -> list[tuple[object, ...]]:
+    """Return the versions of a promotion: cost, valid_from, valid_to, is_current, is_deleted."""
+    return stage.query(
+        "select promotion_cost::varchar, valid_from::varchar, valid_to::varchar, is_current, is_deleted"
+        f" from build.dim_promotions_history where promotion_sk = {promotion} order by valid_from"
+    )
 
 
 def versions(stage: Stage, customer: int, *attributes: str) -> list[tuple[object, ...]]:
@@ -231,6 +247,40 @@ def test_a_sale_has_the_version_that_was_valid_when_it_was_made(changed: Stage) 
         """
     )
     assert homes == [(LATE, False), (MORNING, False), (EVENING, True)]
+
+
+def test_a_promotion_without_change_time_changes_at_the_latest_change_that_the_source_tells_of(
+    second: Stage, changed: Stage
+) -> None:
+    latest = "2003-01-03 20:00:00"
+    [(old_cost, *_)] = promotion_versions(second, DEARER)
+    assert promotion_versions(changed, DEARER) == [
+        (old_cost, EVER, latest, False, False),
+        ("4321.00", latest, FAR, True, False),
+    ]
+
+
+def test_a_deleted_promotion_stays_and_is_marked(changed: Stage) -> None:
+    assert [row[1:] for row in promotion_versions(changed, ENDED)] == [
+        (EVER, "2003-01-03 20:00:00.000001", False, False),
+        ("2003-01-03 20:00:00.000001", FAR, True, True),
+    ]
+    assert changed.query(
+        f"select is_deleted, count(*) from build.dim_promotions where promotion_sk = {ENDED} group by 1"
+    ) == [(True, 1)]
+
+
+def test_a_promotion_that_changes_again_before_the_source_moves_on_has_no_empty_version(
+    changed: Stage, mended: Stage
+) -> None:
+    [first, last] = promotion_versions(changed, DEARER)
+    assert promotion_versions(mended, DEARER) == [first, ("5000.00", *last[1:])]
+
+
+def test_a_promotion_that_was_not_deleted_after_all_has_the_old_history_again(
+    second: Stage, mended: Stage
+) -> None:
+    assert promotion_versions(mended, ENDED) == promotion_versions(second, ENDED)
 
 
 def test_late_corrected_recovered_and_deleted_sales_are_in_the_mart(second: Stage, changed: Stage) -> None:

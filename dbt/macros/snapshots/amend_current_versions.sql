@@ -1,17 +1,20 @@
 {#
-    Hook after a snapshot: bring current versions in line with the source where a tracked column differs
+    Hook of a snapshot: bring current versions in line with the source where a tracked column differs
     although the change time does not.
 
     That happens when a part of the row arrives late (the address changed before the customer did, but was
     read after) or when a repair with the same change time corrects it. The version was wrong from its
     start, so it is corrected, not closed: no new version, no other validity.
 
+    Stands after a snapshot with the strategy `timestamp`, which does not see such rows, and before one
+    with the strategy `check`, which would open a version that is as old as the one before.
+
     Args:
         source: relation the snapshot is taken from.
         key: its unique key.
 #}
 {% macro amend_current_versions(source, key) -%}
-    {%- if execute -%}
+    {%- if execute and load_cached_relation(this) is not none -%}
         {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
         {%- set change_time = config.get('updated_at') -%}
         {%- set tracked = adapter.get_columns_in_relation(source) | map(attribute='name')

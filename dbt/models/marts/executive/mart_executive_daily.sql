@@ -67,7 +67,10 @@ final as (
         cast(gross_sales_amount as numeric(38, 2)) as gross_sales_amount,
         cast(return_amount as numeric(38, 2)) as return_amount,
         cast(gross_sales_amount - return_amount as numeric(38, 2)) as net_sales_amount,
-        cast(net_profit_amount as numeric(38, 2)) as net_profit_amount
+        cast(net_profit_amount as numeric(38, 2)) as net_profit_amount,
+        cast(
+            net_profit_amount / nullif(gross_sales_amount - return_amount, 0) as numeric(18, 4)
+        ) as net_margin_ratio
     from joined
 
 )

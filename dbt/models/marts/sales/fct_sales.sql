@@ -34,6 +34,12 @@ customer_versions as (
 
 ),
 
+returns as (
+
+    select * from {{ ref('int_returns_unioned') }}
+
+),
+
 timed as (
 
     select
@@ -52,9 +58,12 @@ versioned as (
 
     select
         timed.*,
+        coalesce(returns.return_quantity, 0) as return_quantity,
+        coalesce(returns.return_amount, 0) as return_amount,
         coalesce(customer_versions.customer_sk, -1) as customer_sk,
         coalesce(customer_versions.customer_version_key, '-1') as customer_version_key
     from timed
+    left join returns on timed.sale_key = returns.return_key
     left join customer_versions
         on
             timed.billing_customer_sk = customer_versions.customer_sk
@@ -89,6 +98,8 @@ computed as (
         shipping_amount,
         net_paid_amount,
         net_profit_amount,
+        return_quantity,
+        return_amount,
         updated_at
     from versioned
 
@@ -105,8 +116,8 @@ computed as (
     ),
 {% endif %}
 
--- Only what is new or differs in any column is written: late and corrected rows, and sales whose
--- customer has gained a version. No date window, so nothing is ever too late.
+-- Only what is new or differs in any column is written: late and corrected rows, sales whose
+-- customer has gained a version, sales that were returned since. No date window, so nothing is ever too late.
 final as (
 
     select computed.*
