@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Each other lane has a target of its own.
+ORDINARY := not chaos and not long and not bench and not live and not image
 IMAGE ?= floe-csv-loader
 BASE ?=
 
@@ -22,7 +24,7 @@ down: .venv/installed ## Stop what `make up` started
 install: .venv/installed ## Install what the product needs
 
 test: .venv/installed-dev .venv-fakesnow/installed ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not bench and not live and not image" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/ruff check .
@@ -32,6 +34,9 @@ lint: .venv/installed-dev ## Check style, types and SQL
 
 chaos: .venv/installed-dev .venv-fakesnow/installed ## Kill -9 at every step
 	@$(BIN)/pytest -m chaos $(ARGS)
+
+long: .venv/installed-dev ## Compare many simulated days with their event log
+	@$(BIN)/pytest -m long $(ARGS)
 
 bench: .venv/installed-dev .venv/peers/installed ## Measure speed beside peers
 	@$(BIN)/pytest -m bench -s $(ARGS)
@@ -98,4 +103,4 @@ clean: ## Delete the virtual environment and the stack's data
 	@.venv-fakesnow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fakesnow.lock
 	@touch $@
 
-.PHONY: help demo up down install test lint chaos bench live image test-image lock clean
+.PHONY: help demo up down install test lint chaos long bench live image test-image lock clean

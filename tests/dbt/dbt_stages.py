@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import duckdb
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, sql_string
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
+SERVER = Path(__file__).with_name("dbt_server.py")
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,33 @@ class Outcome:
         return {node.split(".")[2] for node, status in self.statuses.items() if status in statuses}
 
 
+class DbtServer:
+    """A process that has imported dbt and runs each command in a fork of its own."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> int:
+        """Run a command, its output going to a file, and return its exit code."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        command = {"arguments": arguments, "environment": dict(environment), "output": str(output)}
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
 @dataclass(frozen=True)
 class DbtProject:
-    """The dbt project, run as a subprocess against one lake, writing below one folder."""
+    """The dbt project, run against one lake, writing below one folder."""
 
+    dbt: DbtServer
     lake: DuckLakeSettings
     folder: Path
 
@@ -44,9 +69,10 @@ class DbtProject:
         target = self.folder / variables.get("FLOE_DBT_TARGET", "local")
         results = target / "run_results.json"
         results.unlink(missing_ok=True)
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "dbt"), *arguments],
-            env={
+        output = self.folder / "output"
+        code = self.dbt.run(
+            arguments,
+            {
                 **os.environ,
                 "DBT_PROJECT_DIR": str(PROJECT),
                 "DBT_PROFILES_DIR": str(PROJECT),
@@ -57,14 +83,12 @@ class DbtProject:
                 "FLOE_DUCKDB_EXTENSIONS": str(self.lake.extension_directory),
                 **variables,
             },
-            capture_output=True,
-            text=True,
-            check=False,
+            output,
         )
         nodes = json.loads(results.read_text())["results"] if results.exists() else []
         return Outcome(
-            done.returncode,
-            done.stdout + done.stderr,
+            code,
+            output.read_text(),
             {node["unique_id"]: node["status"] for node in nodes},
             {node["unique_id"]: node["message"] or "" for node in nodes},
         )

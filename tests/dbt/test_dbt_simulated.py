@@ -1,0 +1,68 @@
+"""Simulated days: history and marts equal, row by row, what short SQL derives from the event log."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from company import Company
+from dbt_stages import DbtProject
+from simulated_runs import MARTS, Run, run_after
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_what_is_built_of_the_untouched_sample_equals_short_sql(untouched: Run, mart: str) -> None:
+    assert untouched.differences(mart) == {}
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_three_days_without_their_stock_file_equal_the_event_log(three_days: Run, mart: str) -> None:
+    assert three_days.differences(mart) == {}
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_a_run_five_days_later_with_a_file_delivered_twice_equals_the_event_log(
+    eight_days: Run, mart: str
+) -> None:
+    assert eight_days.differences(mart) == {}
+
+
+def test_only_the_missing_week_is_warned_of(eight_days: Run) -> None:
+    assert eight_days.stage.outcome.named("warn", "fail", "error", "skipped") == {
+        "stock_is_counted_every_week"
+    }
+
+
+def test_every_case_has_happened(eight_days: Run) -> None:
+    history = "select customer_sk from build.dim_customers_history"
+    for case in (
+        f"{history} where is_deleted",
+        "select sale_key from build.fct_sales where customer_version_key = '-1'",
+        "select sale_key from build.fct_sales where return_quantity > 0 and updated_at < '2003-01-02'",
+        "select sale_key from build.fct_sales where sold_date < '2003-01-02' and updated_at > '2003-01-03'",
+        """
+        select sale_key from build.fct_sales inner join build.dim_customers_history
+        using (customer_version_key) where not is_current
+        """,
+    ):
+        assert eight_days.stage.query(f"{case} limit 1"), case
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_sixty_days_with_irregular_runs_equal_the_event_log_after_each(
+    company: Company, company_project: DbtProject, eight_days: Run
+) -> None:
+    """The week of 23 January never arrives; others come twice, one of them weeks later."""
+    ends = (8, 9, 11, 18, 19, 33, 34, 35, 47, 60)
+    again = {19: ("2003-01-16",), 35: ("2003-01-16", "2003-02-06"), 60: ("2003-02-27",)}
+    for before, end in itertools.pairwise(ends):
+        run = run_after(
+            company, company_project, end - before, lost=["01-02", "01-23"], again=again.get(end, ())
+        )
+        for mart in MARTS:
+            assert run.differences(mart) == {}, (end, mart)
+        warned = run.stage.outcome.named("warn", "fail", "error", "skipped")
+        assert warned == {"stock_is_counted_every_week"}, (end, run.stage.outcome.output)
+    many = "select customer_sk from build.dim_customers_history group by 1 having count(*) > 3"
+    assert run.stage.query(f"{many} limit 1")
