@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 from dbt_stages import DbtProject, Stage
 
+pytestmark = pytest.mark.xdist_group("dbt")
+
 EVER, FAR = "1900-01-01 00:00:00", "9999-12-31 00:00:00"
 # LONE is the only customer at an address.
 LONE, MOVED, DELETED, AMENDED, BAD, GOOD = 10, 101, 103, 104, 105, 106
@@ -171,6 +173,18 @@ def mended(project: DbtProject, second: Stage, refused: Stage) -> Stage:
     stage = project.build("--select", *histories, "--exclude-resource-type", "unit_test")
     assert stage.outcome.returncode == 0, stage.outcome.output
     return stage
+
+
+@pytest.fixture(scope="session")
+def unusual(project: DbtProject, mended: Stage) -> Stage:
+    """Customers came in ten loads of 2003, the last a tenth of the usual; addresses evenly, until today."""
+    project.change(
+        "update raw_crm.customer set _airbyte_extracted_at = timestamptz '2003-01-01 02:00:00+00'"
+        " + to_days((case when c_customer_sk % 100 = 9 then 9 else c_customer_sk % 9 end)::integer)",
+        "update raw_crm.customer_address set _airbyte_extracted_at ="
+        " now() - to_days((ca_address_sk % 10)::integer)",
+    )
+    return project.build("--select", "loads_are_of_usual_size", "loads_come_as_usual")
 
 
 def promotion_versions(stage: Stage, promotion: int) -> list[tuple[object, ...]]:
@@ -369,3 +383,38 @@ def test_a_customer_who_was_not_deleted_after_all_has_the_old_history_again(
     assert versions(mended, DELETED, "customer_version_key") == versions(
         second, DELETED, "customer_version_key"
     )
+
+
+def test_an_unusually_small_load_warns_and_its_numbers_are_kept(mended: Stage, unusual: Stage) -> None:
+    assert (unusual.outcome.returncode, unusual.outcome.named("fail", "error")) == (0, set())
+    assert unusual.query("select table_name, row_count from test_failures.loads_are_of_usual_size") == [
+        ("stg_crm__customers", 10)
+    ]
+
+
+def test_a_table_that_has_been_without_new_rows_for_unusually_long_warns(unusual: Stage) -> None:
+    assert unusual.query(
+        "select table_name, last_loaded_on::varchar, longest_days_between"
+        " from test_failures.loads_come_as_usual"
+    ) == [("stg_crm__customers", "2003-01-10", 1)]
+
+
+def test_only_what_fails_leaves_rows_until_it_passes_again(refused: Stage, mended: Stage) -> None:
+    def kept(stage: Stage) -> set[str]:
+        tables = "select table_name from information_schema.tables where table_schema = 'test_failures'"
+        return {name for (name,) in stage.query(tables)}
+
+    assert kept(refused) == refused.outcome.named("fail", "warn")
+    assert refused.query("select email_address from test_failures.crm_customers_email_looks_like_one") == [
+        ("nonsense",)
+    ]
+    assert kept(mended) == mended.outcome.named("fail", "warn") == set()
+
+
+def test_freshness_of_a_source_is_judged_by_when_its_rows_were_read(
+    project: DbtProject, unusual: Stage
+) -> None:
+    outcome = project.run("source", "freshness", "--select", "source:crm")
+    assert outcome.returncode == 0, outcome.output
+    assert "WARN freshness of crm.customer " in outcome.output
+    assert "PASS freshness of crm.customer_address " in outcome.output
