@@ -36,9 +36,16 @@ _numbers = itertools.count(1)
 UNSAFE_BUT_FAST = ("--fsync=off", "--full_page_writes=off")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest story first, so that the other process has the rest beside it."""
+    """Run the longest story first, beside all the rest; keep in one process what shares fixtures.
+
+    That is a file, or the files that name a group of their own.
+    """
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @dataclass(frozen=True)

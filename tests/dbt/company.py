@@ -134,7 +134,7 @@ class Company:
         self.runs += 1
         path = self.folder / "truth.duckdb"
         with self._truth(path) as truth:
-            events = [event for event in read_log(self.log)] if self.log.exists() else []
+            events = list(read_log(self.log)) if self.log.exists() else []
             for event in events[self._replayed :]:
                 if isinstance(event, RowChange):
                     _apply(truth, event)
@@ -166,9 +166,7 @@ class Company:
         folder.mkdir()
         for key, content in self.delivered.items():
             (folder / Path(key).name).write_bytes(content)
-        truth.execute(
-            f"create or replace table inventory as from read_csv({sql_string(folder / '*.csv')})"
-        )
+        truth.execute(f"create or replace table inventory as from read_csv({sql_string(folder / '*.csv')})")
 
 
 @functools.cache

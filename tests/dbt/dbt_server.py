@@ -11,8 +11,7 @@ import os
 import sys
 from typing import Any
 
-import dbt.adapters.duckdb
-import dbt.task.build
+import dbt.adapters.duckdb  # noqa: F401 - imported here, so that no command has to
 from dbt.cli.main import cli
 
 

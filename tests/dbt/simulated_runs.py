@@ -45,9 +45,8 @@ class Run:
         connection = self.stage.connection
         connection.execute(f"attach if not exists {sql_string(self.truth)} as truth (read_only)")
         expected, actual = f"truth.main.{mart}", f"({MARTS[mart]})"
-        columns = sorted(name for (name,) in self.stage.query(f"select column_name from (describe {expected})"))
-        there = self.stage.query(f"select column_name from (describe {MARTS[mart]})")
-        assert columns == sorted(name for (name,) in there)
+        columns = self._columns(f"from {expected}")
+        assert columns == self._columns(MARTS[mart])
         names = ", ".join(columns)
         both = {"missing": (expected, actual), "surplus": (actual, expected)}
         return {
@@ -59,6 +58,9 @@ class Run:
                 )
             )
         }
+
+    def _columns(self, query: str) -> list[str]:
+        return sorted(name for (name,) in self.stage.query(f"select column_name from (describe {query})"))
 
 
 def first_run(company: Company, project: DbtProject, *options: str) -> Run:

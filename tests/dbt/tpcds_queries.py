@@ -23,15 +23,18 @@ ON_MARTS = {
             round(this.thu / next.thu, 2) as r5, round(this.fri / next.fri, 2) as r6,
             round(this.sat / next.sat, 2)
         from sold as this
-        inner join dim_dates as this_year on this_year.fiscal_week = this.fiscal_week and this_year.year = 2001
+        inner join dim_dates as year_of_this
+            on year_of_this.fiscal_week = this.fiscal_week and year_of_this.year = 2001
         inner join sold as next on next.fiscal_week = this.fiscal_week + 53
-        inner join dim_dates as next_year on next_year.fiscal_week = next.fiscal_week and next_year.year = 2002
+        inner join dim_dates as year_of_next
+            on year_of_next.fiscal_week = next.fiscal_week and year_of_next.year = 2002
         order by 1 nulls first, r1, r2, r3, r4, r5, r6
     """,
     12: """
         select item_id, item_description, category, class, current_price,
             sum(gross_sales_amount) as revenue,
-            sum(gross_sales_amount) * 100.0000 / sum(sum(gross_sales_amount)) over (partition by class) as share
+            sum(gross_sales_amount) * 100.0000
+                / sum(sum(gross_sales_amount)) over (partition by class) as share
         from fct_sales inner join dim_items using (item_sk)
         where sales_channel = 'web' and category in ('Sports', 'Books', 'Home')
             and sold_date between '1999-02-22' and '1999-03-24'
@@ -42,14 +45,16 @@ ON_MARTS = {
         from fct_sales inner join dim_customers using (customer_sk)
         inner join dim_dates on date = sold_date
         where sales_channel = 'catalog' and address_sk is not null and quarter_name = '2001Q2'
-            and (zip_code[:5] in ('85669', '86197', '88274', '83405', '86475', '85392', '85460', '80348', '81792')
+            and (zip_code[:5] in ('85669', '86197', '88274', '83405', '86475', '85392', '85460', '80348',
+                    '81792')
                 or state in ('CA', 'WA', 'GA') or sales_price > 500)
         group by 1
     """,
     20: """
         select item_id, item_description, category, class, current_price,
             sum(gross_sales_amount) as revenue,
-            sum(gross_sales_amount) * 100.0000 / sum(sum(gross_sales_amount)) over (partition by class) as share
+            sum(gross_sales_amount) * 100.0000
+                / sum(sum(gross_sales_amount)) over (partition by class) as share
         from fct_sales inner join dim_items using (item_sk)
         where sales_channel = 'catalog' and category in ('Sports', 'Books', 'Home')
             and sold_date between '1999-02-22' and '1999-03-24'
@@ -80,8 +85,10 @@ ON_MARTS = {
         from fct_sales inner join dim_customers using (customer_sk) inner join dim_items using (item_sk)
         inner join dim_dates on date = sold_date
         where sales_channel = 'web' and address_sk is not null and quarter_name = '2001Q2'
-            and (zip_code[:5] in ('85669', '86197', '88274', '83405', '86475', '85392', '85460', '80348', '81792')
-                or item_id in (select item_id from dim_items where item_sk in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)))
+            and (zip_code[:5] in ('85669', '86197', '88274', '83405', '86475', '85392', '85460', '80348',
+                    '81792')
+                or item_id in (
+                    select item_id from dim_items where item_sk in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)))
         group by 1, 2
     """,
     86: """
