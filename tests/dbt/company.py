@@ -161,7 +161,7 @@ class Company:
         return connection
 
     def _count_stock(self, truth: duckdb.DuckDBPyConnection) -> None:
-        """Take for each day the file that was delivered last; the log says what was in it."""
+        """Take what was counted on each day as it was delivered last."""
         folder = self.folder / f"stock_{self.runs}"
         folder.mkdir()
         for key, content in self.delivered.items():

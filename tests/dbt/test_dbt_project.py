@@ -66,6 +66,20 @@ def test_marts_are_public_owned_and_under_contract(models: list[dict[str, Any]])
             ), node["name"]
 
 
+def test_snapshots_track_every_column_and_deletes(
+    manifest: dict[str, Any], models: list[dict[str, Any]]
+) -> None:
+    columns = {node["unique_id"]: set(node["columns"]) for node in models}
+    snapshots = [node for node in manifest["nodes"].values() if node["resource_type"] == "snapshot"]
+    assert {node["name"] for node in snapshots} == {"snp_customers", "snp_promotions"}
+    for node in snapshots:
+        config, [parent] = node["config"], set(node["depends_on"]["nodes"])
+        # The strategy `timestamp` has no list: it writes every column when the change time moves.
+        tracked = set(config["check_cols"] or columns[parent]) | {config["unique_key"], config["updated_at"]}
+        assert tracked == columns[parent], node["name"]
+        assert config.get("hard_deletes") == "new_record", node["name"]
+
+
 def test_only_staging_reads_sources_and_staging_reads_nothing_else(models: list[dict[str, Any]]) -> None:
     for node in models:
         kinds = {parent.split(".")[0] for parent in node["depends_on"]["nodes"]}
