@@ -47,7 +47,8 @@ create table sales (
 FILL = """
 insert into sales
 select i, 2450000 + i % 1800, i % 18000, i * 7 % 100000, i % 15, nullif(i % 300, 0), i % 100,
-    (i % 9999) / 100.0, (i * 3 % 99999) / 100.0, (i * 7 % 99999) / 100.0, (i % 999999) / 10000.0, round(i / 7.0, 6),
+    (i % 9999) / 100.0, (i * 3 % 99999) / 100.0, (i * 7 % 99999) / 100.0,
+    (i % 999999) / 10000.0, round(i / 7.0, 6),
     date '1998-01-01' + (i % 1800)::int, (array['catalog', 'web', 'store'])[i % 3 + 1],
     'order ' || md5(i::text), i % 5 = 0, timestamp '1998-01-01' + i * interval '10 second'
 from generate_series({first}::bigint, {last}) i
