@@ -332,7 +332,7 @@ class CountingConnection:
 def test_duplicate_event_is_recognised_without_a_query(stack: FileStack) -> None:
     said: list[str] = []
     writer = DuckLakeWriter(
-        stack.lake, open_connection=lambda: CountingConnection(connect(stack.lake, threads=1), said)
+        stack.warehouse, open_connection=lambda: CountingConnection(connect(stack.warehouse, threads=1), said)
     )
     loader = Loader(Bucket(stack.store), writer, Contracts(stack.datasets))
     key = stack.put("landing/stock/quiet.csv", HEAD + "700,1,1\n")
@@ -357,7 +357,7 @@ class BreakingConnection(CountingConnection):
 def test_53_warehouse_that_breaks_while_rows_are_written_holds_nothing_of_them(stack: FileStack) -> None:
     key = stack.put("landing/stock/broken.csv", HEAD + "800,1,1\n")
     writer = DuckLakeWriter(
-        stack.lake, open_connection=lambda: BreakingConnection(connect(stack.lake, threads=1), [])
+        stack.warehouse, open_connection=lambda: BreakingConnection(connect(stack.warehouse, threads=1), [])
     )
     loader = Loader(Bucket(stack.store), writer, Contracts(stack.datasets))
     with pytest.raises(WarehouseUnavailable, match="the server went away"):

@@ -155,7 +155,7 @@ def test_55_object_whose_key_is_denied_waits_and_is_loaded_later(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     denied = stack.store.model_copy(update={"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
     try:
-        with handler_environment(FileStack(denied, stack.lake, stack.datasets)):
+        with handler_environment(FileStack(denied, stack.warehouse, stack.datasets)):
             assert stack.handle() == 1
     finally:
         server.shutdown()

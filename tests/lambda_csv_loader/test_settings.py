@@ -100,8 +100,8 @@ def test_a_rotated_secret_is_read_after_the_warehouse_refused(
         assert stack.ledger(key) == []
         secrets.put_secret_value(
             SecretId="floe/loader",
-            SecretString=json.dumps({"FLOE_WAREHOUSE__PASSFILE": str(stack.lake.passfile)}),
+            SecretString=json.dumps({"FLOE_WAREHOUSE__PASSFILE": str(stack.warehouse.passfile)}),
         )
         stack.drain()
         assert stack.ledger(key) == [("loaded", None, 1)]
-        monkeypatch.setenv("FLOE_WAREHOUSE__PASSFILE", str(stack.lake.passfile))
+        monkeypatch.setenv("FLOE_WAREHOUSE__PASSFILE", str(stack.warehouse.passfile))

@@ -60,7 +60,7 @@ def test_engines_spill_where_rows_are_staged_and_each_by_itself(stack: FileStack
     folders = {Path(str(engine_config("1MB", tmp_path)["temp_directory"])) for _ in range(2)}
     assert {folder.parent for folder in folders} == {workspace(tmp_path)}
     assert len(folders) == 2
-    with _open(stack.lake) as connection:
+    with _open(stack.warehouse) as connection:
         ((spill,),) = connection.execute("select current_setting('temp_directory')").fetchall()
     assert Path(spill).parent == workspace()
 
