@@ -82,7 +82,9 @@ def function(
         stack = new_stack(store, cluster, extension_directory, folder)
         api = closing.enter_context(RuntimeApi())
         container = start_function(image.engine, stack, folder / "passfile", api)
+        made = Function(api, stack, image.engine, container)
         try:
-            yield Function(api, stack, image.engine, container)
+            made.work_off()  # the event that tells of the new notification
+            yield made
         finally:
             image.engine.run("rm", "--force", container)
