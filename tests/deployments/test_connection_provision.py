@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from blocks.airbyte import AirbyteConnection, AirbyteServer
 from blocks.airbyte_errors import AirbyteRequestRefused
 from blocks.errors import ConfigurationError
+from blocks.reconcile_plan import ReconcilePlan
 from blocks.settings import PostgresSource, Settings
 from blocks.source_database import SourceDatabase
 from deployments import provision
@@ -150,11 +151,14 @@ def test_a_source_without_settings_is_named(settings: Settings) -> None:
 def test_the_blocks_are_named_after_their_sources(settings: Settings) -> None:
     declared = [declaration("crm", REASON)]
     blocks = provision.connection_blocks(declared, settings, {"crm": "some-id"})
-    assert list(blocks) == ["crm", "crm-source"]
-    crm, database = blocks["crm"], blocks["crm-source"]
+    assert list(blocks) == ["crm", "crm-source", "crm-reconcile"]
+    crm, database, plan = blocks.values()
     assert isinstance(crm, AirbyteConnection) and isinstance(database, SourceDatabase)
+    assert isinstance(plan, ReconcilePlan)
     assert (crm.connection_id, crm.name, crm.destination_schema) == ("some-id", "crm", "raw_crm")
     assert (database.database, database.ssl_mode) == (settings.sources["crm"].database, "prefer")
+    (stream,) = plan.streams
+    assert (stream.full_name, stream.raw_schema, stream.raw_table) == ("public.reason", "raw_crm", "reason")
 
 
 def test_a_block_has_what_its_declaration_says() -> None:
