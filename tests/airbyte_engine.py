@@ -117,9 +117,12 @@ class Engine:
 
 
 @contextmanager
-def open_engine(cluster: Cluster, extension_directory: Path, scratch: Path) -> Iterator[Engine]:
-    """Open a source database and a lake, both empty; `scratch` takes the lake's files."""
-    database = cluster.create_database("source")
+def open_engine(
+    cluster: Cluster, extension_directory: Path, scratch: Path, database: str | None = None
+) -> Iterator[Engine]:
+    """Open a source database (a new one unless it is named) and an empty lake with its files in `scratch`."""
+    database = database or cluster.create_database("source")
+    scratch.mkdir(exist_ok=True)
     address = PostgresAddress(
         host="127.0.0.1", port=cluster.port, database=database, username="floe", password=cluster.password
     )
