@@ -340,12 +340,10 @@ def test_an_empty_table_has_nothing_due(new_table: NewTable) -> None:
 
 CURSORS = {
     "bigint": ("-5", "0", "7", "10"),
-    "numeric(9,2)": ("-1.50", "2.00", "9.99", "10.00"),
     "numeric": ("-1.5", "2", "9.5", "100000000000000000000000000000"),
     "double precision": ("-1e300", "2", "9.5", "1e15"),
     "text": ("B", "Z", "a", "b"),
     "date": ("2019-12-31", "2020-01-01", "2020-01-09", "2020-01-10"),
-    "timestamp": ("0001-01-01", "2020-01-01", "2020-01-09 00:00:00.000001", "2020-01-09 00:00:00.000002"),
     "timestamptz": ("2020-01-01+14", "2020-01-01+02", "2020-01-01+00", "2020-01-01 00:00:00.000001+00"),
 }
 
@@ -362,9 +360,9 @@ def test_what_is_due_depends_on_the_order_of_the_cursors_type(new_table: NewTabl
     assert len(table.staged()) == 4
 
 
-@pytest.mark.parametrize("kind", ["timestamptz", "date", "double precision", "numeric"])
+@pytest.mark.parametrize("kind", ["timestamptz", "double precision"])
 def test_a_cursor_without_an_end_is_compared_like_none(new_table: NewTable, kind: str) -> None:
-    first, second = ("2020-01-01", "2020-01-02") if kind in ("timestamptz", "date") else ("1", "2")
+    first, second = ("2020-01-01", "2020-01-02") if kind == "timestamptz" else ("1", "2")
     table = new_table(
         f"id int primary key, seen {kind}", f"values (1, '{first}'::{kind}), (2, '{second}'), (3, 'infinity')"
     )
