@@ -118,13 +118,6 @@ def _prepare_schema(session: SnowflakeSession, schema: str) -> None:
 
 def _prepare_table(session: SnowflakeSession, contract: Contract) -> None:
     wanted = columns_of(contract)
-    if len(wanted) < len(contract.columns):
-        raise TableMismatch(
-            f"{contract.dataset}: Snowflake does not tell columns apart by case: "
-            f"{', '.join(sorted(contract.names))}",
-            state="nothing was written; the files wait in the queue",
-            next_command="rename a column in the file and the contract",
-        )
     wanted |= {name.upper(): kind for name, kind in OWN_COLUMNS.items()}
     optional = {column.name.upper() for column in contract.columns if column.nullable}
     required = {column.name.upper() for column in contract.columns} - optional

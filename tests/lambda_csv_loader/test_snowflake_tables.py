@@ -58,14 +58,6 @@ def test_longer_text_in_the_table_is_fine(stack: FileStack, loader: Loader) -> N
     stack.lose_events()
 
 
-def test_columns_that_differ_by_case_only_are_refused(stack: FileStack, loader: Loader) -> None:
-    columns = "columns:\n  - {name: item, type: bigint}\n  - {name: ITEM, type: bigint}\n"
-    stack.contract("cases", "mode: append\n" + columns)
-    with pytest.raises(TableMismatch, match="does not tell columns apart by case"):
-        loader.load(stack.ref(stack.put("landing/cases/f.csv", "item,ITEM\n1,2\n")))
-    stack.lose_events()
-
-
 def test_names_are_quoted_and_values_bound(stack: FileStack, loader: Loader) -> None:
     columns = "columns:\n  - {name: 'a \"b', type: varchar, nullable: false}\n"
     stack.contract("odd", "mode: upsert\nprimary_key: ['a \"b']\n" + columns)
