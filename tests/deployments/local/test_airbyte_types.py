@@ -22,6 +22,7 @@ def engine(
         engine.source.execute("create type pair as (a numeric, b text)")
         engine.source.execute("create domain cents as numeric(9,2) check (value > -1000)")
         engine.source.execute("create domain price as cents")
+        engine.source.execute("create domain marks as int[] check (array_length(value, 1) < 9)")
         yield engine
 
 
@@ -112,11 +113,23 @@ CASES = {
     "point": Case("point", "VARCHAR", {"(1,2.5)": "(1,2.5)"}),
     "range": Case("int4range", "VARCHAR", {"[1,5)": "[1,5)", "empty": "empty"}),
     "bit": Case("bit(3)", "VARCHAR", {"101": "101"}),
+    "varbit": Case("varbit(5)", "VARCHAR", {"10110": "10110", "": ""}),
+    "multirange": Case("int4multirange", "VARCHAR", {"{[1,5),[7,9)}": "{[1,5),[7,9)}", "{}": "{}"}),
+    "circle": Case("circle", "VARCHAR", {"<(1,2.5),3>": "<(1,2.5),3>"}),
+    "pg_lsn": Case("pg_lsn", "VARCHAR", {"16/B374D848": "16/B374D848"}),
+    "regclass": Case("regclass", "VARCHAR", {"pg_class": "pg_class"}),
+    "macaddr8": Case("macaddr8", "VARCHAR", {"08:00:2b:01:02:03:04:05": "08:00:2b:01:02:03:04:05"}),
+    "tsquery": Case("tsquery", "VARCHAR", {"a & !b": "'a' & !'b'"}),
     "tsvector": Case("tsvector", "VARCHAR", {"a b": "'a' 'b'"}),
     "int array": Case("int[]", "JSON", {"{1,NULL,3}": "[1,null,3]", "{}": "[]"}),
     "array of unequal depth": Case("int[]", "JSON", {"{{1,2},{3,4}}": "[[1,2],[3,4]]", "{5}": "[5]"}),
     "numeric array": Case("numeric[]", "JSON", {"{1.00000000000000001,NaN}": '[1.00000000000000001,"NaN"]'}),
     "text array": Case("text[]", "JSON", {'{"a\\"b",""}': '["a\\"b",""]'}),
+    "money array": Case("money[]", "JSON", {"{1.50,-1234.56}": "[1.50,-1234.56]"}),
+    "enum array": Case("mood[]", "JSON", {"{sad,\"so 'so'\"}": '["sad","so \'so\'"]'}),
+    "array of domain": Case("price[]", "JSON", {"{1.10,NULL}": "[1.10,null]"}),
+    "domain over array": Case("marks", "JSON", {"{1,2}": "[1,2]"}),
+    "composite array": Case("pair[]", "JSON", {'{"(1.10,x)"}': '[{"a":1.10,"b":"x"}]'}),
     "composite": Case("pair", "JSON", {"(1.10,x)": '{"a":1.10,"b":"x"}'}),
 }  # fmt: skip
 
