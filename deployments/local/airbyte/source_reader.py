@@ -70,9 +70,9 @@ class Selection:
         return self.lower is None
 
     @property
-    def key_is_unique(self) -> bool:
-        """Whether PostgreSQL itself guarantees one row per key."""
-        return any(set(unique) <= set(self.key) for unique in self.table.unique_keys)
+    def must_rank(self) -> bool:
+        """Whether rows must be unique by their key, and PostgreSQL itself does not guarantee it."""
+        return bool(self.key) and not any(set(unique) <= set(self.key) for unique in self.table.unique_keys)
 
 
 class SourceReader:
@@ -127,12 +127,13 @@ class SourceReader:
             f"{sql_name(column.name)}::{column.lake_type} as {sql_name(column.name)}"
             for column in selection.columns
         )
-        rank, changes = RANK, f"{CHANGES}::VARCHAR"
         if self._can_scan(selection, extent):
             origin = sql_name(ALIAS, selection.table.schema, selection.table.name)
-            rank, changes = "1", "'[]'"
         else:
             origin = remote(_rows_sql(selection, extent))
+        # What is the same for all rows is not sent.
+        rank = RANK if selection.must_rank else "1"
+        changes = f"{CHANGES}::VARCHAR" if extent.unfit else "'[]'"
         rows = f"select {wanted}, {rank} as {RANK}, {changes} as {CHANGES} from {origin}"
         return f"(select * exclude ({CHANGES}), {meta} from ({rows}))"
 
@@ -143,7 +144,7 @@ class SourceReader:
             selection.is_full
             and selection.table.is_plain_table
             and not extent.unfit
-            and (not selection.key or selection.key_is_unique)
+            and not selection.must_rank
             and not any(column.needs_server_cast or column.type_name == "oid" for column in selection.columns)
         )
 
@@ -212,14 +213,15 @@ def _rows_sql(selection: Selection, extent: Extent) -> str:
         column.select(guarded=extent.unfit, in_key=column.name in selection.key)
         for column in selection.columns
     ]
-    rank = "1"
-    if selection.key and not selection.key_is_unique:
+    if selection.must_rank:
         order = f"{sql_name(selection.cursor.name)} desc nulls last, " if selection.cursor else ""
         keys = ", ".join(sql_name(name) for name in selection.key)
         # The whole row as text makes the winner among equals the same in every sync.
         rank = f"row_number() over (partition by {keys} order by {order}origin::text desc)"
-    changes = changes_expression(selection.columns) if extent.unfit else "'[]'"
+        columns.append(f"{rank} as {RANK}")
+    if extent.unfit:
+        columns.append(f"{changes_expression(selection.columns)}::text as {CHANGES}")
     return (
-        f"select {', '.join(columns)}, {rank} as {RANK}, {changes}::text as {CHANGES} "
+        f"select {', '.join(columns)} "
         f"from {sql_name(selection.table.schema, selection.table.name)} as origin{_where(selection, extent)}"
     )

@@ -104,7 +104,7 @@ class StreamSync:
         appends = is_empty or (self.stream.sync_mode.endswith("_append") and not replaces)
         if appends and extent.rows:
             # Straight into the lake: no second copy of a large first load.
-            if selection.key and not selection.key_is_unique:
+            if selection.must_rank:
                 written = target.append(self._stage(relation, extent))
             else:
                 written = target.append(relation)
