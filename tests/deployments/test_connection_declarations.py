@@ -93,7 +93,7 @@ def test_a_declaration_says_owner_freshness_and_mode_of_each_stream(tmp_path: Pa
         ("owner:", "schema_changes: {columns: shrug}\nowner:", 2, "schema_changes.columns: Input should be"),
         ("streams:", "streams: [", 6, "expected"),
         ("fresh_within: 8d", "repair: {deletes: keep}", 12, "streams.1.repair.deletes: Input should be"),
-        ("fresh_within: 8d", "repair: {window: 3d}", 10, "streams.1: repair.window needs a cursor"),
+        ("fresh_within: 8d", "repair: {window: 3d}", 12, "streams.1.repair: repair.window needs a cursor"),
         (GOOD, "", 1, "a mapping with source, owner, streams"),
     ],
     ids=lambda value: None,

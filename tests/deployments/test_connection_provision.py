@@ -358,10 +358,10 @@ def test_columns_that_are_selected_no_more_are_seen(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"replication": "xmin"}, "lacks the replication method Xmin"),
+        ({"replication": "xmin"}, "Xmin cannot be had from this stand-in"),
         (
             {"replication": "cdc", "cdc": {"replication_slot": "s", "publication": "p"}},
-            "lacks the replication method CDC",
+            "CDC cannot be had from this stand-in",
         ),
     ],
     ids=["xmin", "cdc"],
