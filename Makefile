@@ -24,7 +24,7 @@ down: .venv/installed ## Stop what `make up` started
 install: .venv/installed ## Install what the product needs
 
 test: .venv/installed-dev .venv-fakesnow/installed ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/ruff check .

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psycopg
 import pytest
 from prefect.testing.utilities import prefect_test_harness
+from xdist.scheduler import LoadFileScheduling
 
 from deployments.local import postgres
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
@@ -36,16 +38,33 @@ _numbers = itertools.count(1)
 UNSAFE_BUT_FAST = ("--fsync=off", "--full_page_writes=off")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest story first, beside all the rest; keep in one process what shares fixtures.
-
-    That is a file, or the files that name a group of their own.
-    """
+    """Run the longest story first, so that the other process has the rest beside it."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+# Files that share what is dear to make; the mark `xdist_group` does nothing under pytest 9.
+ONE_PROCESS = {
+    f"tests/dbt/test_dbt_{name}.py": lake
+    for lake, names in {
+        "dbt": ("build", "changes", "project", "metrics"),
+        "company": ("simulated", "tpcds"),
+    }.items()
+    for name in names
+}
+
+
+class ByFileOrGroup(LoadFileScheduling):
+    """Gives each file to one process, and the files of `ONE_PROCESS` that belong together to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return ONE_PROCESS.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileOrGroup:
+    """Decide which process runs which test."""
+    return ByFileOrGroup(config, log)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from dbt_stages import PROJECT, DbtProject, Stage
 
-pytestmark = pytest.mark.xdist_group("dbt")
-
 SALES = {
     "catalog": ("raw_erp.catalog_sales", "cs"),
     "web": ("raw_erp.web_sales", "ws"),

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from dbt_stages import DbtProject, Stage
 
-pytestmark = pytest.mark.xdist_group("dbt")
-
 
 class SemanticLayer:
     """Turns a metric of dbt's own semantic manifest into SQL, for one grain."""

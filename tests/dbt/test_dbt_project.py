@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from dbt_stages import DbtProject, Stage
 
-pytestmark = pytest.mark.xdist_group("dbt")
-
 MODELS = {"staging": "stg_", "intermediate": "int_", "build": ("dim_", "fct_", "mart_")}
 
 
