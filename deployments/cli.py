@@ -60,7 +60,6 @@ def down() -> None:
 def status() -> None:
     """Show what runs, and how the last run of each deployment ended."""
     from deployments.local import stack
-    from deployments.status import deployments_table
 
     running = stack.current()
     states = running.supervisor.states()
@@ -72,7 +71,10 @@ def status() -> None:
         since = info["description"].partition("uptime ")[2]
         table.add_row(service.name, info["statename"].lower(), since, service.url or "")
     console.print(table)
+    # Prefect reads its settings when it is imported.
     running.enter()
+    from deployments.status import deployments_table
+
     console.print(deployments_table())
 
 
