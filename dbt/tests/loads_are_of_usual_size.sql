@@ -17,7 +17,7 @@ loads as (
 numbered as (
 
     select
-        loads.*,
+        *,
         row_number() over (partition by table_name order by loaded_on) as load_number,
         row_number() over (partition by table_name order by loaded_on desc) as loads_ago
     from loads

@@ -100,5 +100,10 @@ def _text(connection: duckdb.DuckDBPyConnection, number: int) -> str:
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, query: str) -> list[Any]:
-    """Return the rows in an order of their own: where a query's order leaves ties, any is right."""
-    return sorted(connection.execute(query).fetchall(), key=repr)
+    """Return the rows in an order of their own: where a query's order leaves ties, any is right.
+
+    Floats to ten digits: the last ones of a deviation depend on the order in which rows are added up.
+    """
+    rows = connection.execute(query).fetchall()
+    rounded = [tuple(f"{v:.10g}" if isinstance(v, float) else v for v in row) for row in rows]
+    return sorted(rounded, key=repr)
