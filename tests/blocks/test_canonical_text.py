@@ -50,6 +50,7 @@ def engine(
         engine.source.execute("create type pair as (a numeric, b text)")
         engine.source.execute("create domain cents as numeric(9,2) check (value > -1000)")
         engine.source.execute("create domain price as cents")
+        engine.source.execute("create domain marks as int[] check (array_length(value, 1) < 9)")
         yield engine
 
 

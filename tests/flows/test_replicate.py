@@ -113,7 +113,7 @@ def test_a_failed_sync_fails_the_run_with_airbytes_reason(shop: Replication) -> 
     with pytest.raises(AirbyteSyncFailed, match=r"public\.third: there is no such table in the source"):
         replicate("shop")
     with shop.source() as source:
-        source.execute("alter table third rename column w to v")
+        source.execute("alter table fourth rename to third")
     assert statuses(shop.stand_in.client().jobs(shop.connection_id)[0]["jobId"]) == {"failed"}
 
 

@@ -92,7 +92,7 @@ def test_every_pin_has_hashes_and_no_address() -> None:
 
 
 def test_without_an_engine_make_image_says_so_and_fails() -> None:
-    command = ["make", "image", "DOCKER_HOST=unix:///nonexistent/docker.sock"]
+    command = ["make", "--no-print-directory", "image", "DOCKER_HOST=unix:///nonexistent/docker.sock"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert done.stdout.startswith("The image needs a Docker engine, and `docker info` gets no answer. Next: ")

@@ -98,7 +98,7 @@ def test_plan_and_apply_say_what_they_do_and_apply_saves_the_blocks(
     code, lines = floe("apply")
     assert (code, lines[:9]) == (0, [*made, "8 to change"])
     assert sorted(line.removesuffix(": created").removesuffix(": updated") for line in lines[9:]) == sorted(
-        f"block {name}" for source in SOURCES for name in (source, f"{source}-source")
+        f"block {name}" for source in SOURCES for name in (source, f"{source}-reconcile", f"{source}-source")
     )
     crm = AirbyteConnection.load("crm")
     assert isinstance(crm, AirbyteConnection)
