@@ -30,10 +30,11 @@ INTEGERS = ("int2", "int4", "int8", "oid")
 
 @dataclass(frozen=True)
 class ColumnPair:
-    """A column of the source and what it is in the warehouse."""
+    """A column of the source, what it is in the warehouse, and whether it is of the primary key."""
 
     source: SourceColumn
     raw: RawColumn
+    in_key: bool = False
 
     @property
     def is_integer(self) -> bool:
@@ -91,10 +92,6 @@ def number(text: str) -> str:
 
 def _transported(pair: ColumnPair) -> str:
     column, name = pair.source, pair.sql
-    if column.type_category in ("A", "C"):
-        return f"to_json({name})::text"
-    if column.type_name == "money":
-        return f"{name}::numeric::text"
     if column.type_name == "oid":
         return f"{name}::bigint::text"
     if column.type_name in ("float4", "float8"):
@@ -102,7 +99,7 @@ def _transported(pair: ColumnPair) -> str:
         return f"replace({name}::text, 'Infinity', 'inf')"
     if column.type_name == "timestamptz":
         return f"to_char({name} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00:00'"
-    return f"{name}::text"
+    return column.as_text(in_key=pair.in_key)
 
 
 def _decimal(pair: ColumnPair) -> str:

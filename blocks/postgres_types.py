@@ -151,6 +151,21 @@ class SourceColumn:
         """Whether the lake tells values of this type apart exactly as PostgreSQL does."""
         return self.type_category not in ("A", "C", "G") and self.type_name not in _MANY_TEXTS
 
+    def as_text(self, *, in_key: bool = False) -> str:
+        """Return the PostgreSQL expression for the text of a value.
+
+        Args:
+            in_key: give equal values one text.
+        """
+        name = sql_name(self.name)
+        if self.type_category in ("A", "C"):
+            # Money as text depends on the server's locale.
+            cast = "::numeric[]" if self.type_name == "_money" else ""
+            return f"to_json({name}{cast})::text"
+        if in_key and self.needs_server_cast and self.type_name in _ONE_TEXT:
+            return f"{_ONE_TEXT[self.type_name].format(c=name)}::text"
+        return f"{name}{'::numeric' if self.type_name == 'money' else ''}::text"
+
     def select(self, *, guarded: bool, in_key: bool = False) -> str:
         """Return the PostgreSQL expression that reads this column under its own name.
 
@@ -159,16 +174,10 @@ class SourceColumn:
             in_key: give equal values one text.
         """
         name = sql_name(self.name)
-        if self.type_category in ("A", "C"):
-            # Money as text depends on the server's locale.
-            cast = "::numeric[]" if self.type_name == "_money" else ""
-            return f"to_json({name}{cast})::text as {name}"
-        if in_key and self.needs_server_cast and self.type_name in _ONE_TEXT:
-            return f"{_ONE_TEXT[self.type_name].format(c=name)}::text as {name}"
-        if self.type_name == "money":
-            return f"{name}::numeric::text as {name}"
-        if self.needs_server_cast or self.type_name == "oid":
-            return f"{name}::{'bigint' if self.type_name == 'oid' else 'text'} as {name}"
+        if self.needs_server_cast:
+            return f"{self.as_text(in_key=in_key)} as {name}"
+        if self.type_name == "oid":
+            return f"{name}::bigint as {name}"
         if guarded and self.unfit:
             # CASE forgets a numeric's precision and scale, without which DuckDB reads a DOUBLE.
             kept = f"case when {self.unfit} then null else {name} end"

@@ -247,7 +247,7 @@ class _Reconciler:
                 next_command=f"prefect deployment run replicate/{self._sides.name}",
             )
         pairs = {
-            column.name: ColumnPair(column, found)
+            column.name: ColumnPair(column, found, column.name in stream.primary_key)
             for column in described.columns
             if (stream.columns is None or column.name in stream.columns)
             and (found := raw.column(column.name)) is not None

@@ -188,3 +188,14 @@ def test_numbers_are_compared_with_the_places_that_the_warehouse_keeps(engine: E
     )
     found = engine.source.execute(f"select {texts} from priced order by id".encode()).fetchall()
     assert found == [("12.300000000", None), (None, "0.123456790")]
+
+
+def test_a_key_without_a_precision_is_compared_by_its_value(engine: Engine, sides: Sides) -> None:
+    engine.source.execute("create table weights (id numeric primary key, changed int)")
+    engine.source.execute("insert into weights values (1.00, 1), (2.5, 2)")
+    table = Table(sides, engine, "weights", ["id"], "changed")
+    table.sync()
+    assert table.found() == {}
+    engine.lake.execute(f"delete from {RAW}.weights where changed = 1")
+    assert table.found() == {"missing": 1, "repaired": 1}
+    assert table.found() == {}
