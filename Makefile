@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # Each other lane has a target of its own.
-ORDINARY := not chaos and not long and not bench and not live and not image
+ORDINARY := not thorough and not chaos and not long and not bench and not live and not image
 IMAGE ?= floe-csv-loader
 BASE ?=
 
@@ -23,8 +23,11 @@ down: .venv/installed ## Stop what `make up` started
 
 install: .venv/installed ## Install what the product needs
 
-test: .venv/installed-dev .venv-fakesnow/installed ## Run the tests (ARGS="-k name" for some)
+test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
+
+thorough: .venv/installed-dev .venv-fakesnow/installed ## Run the dear proofs of each room, on the emulated Snowflake too
+	@$(BIN)/pytest -n 2 --dist loadfile -m "thorough and not chaos and not long" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
 	$(BIN)/ruff check .
@@ -103,4 +106,4 @@ clean: ## Delete the virtual environment and the stack's data
 	@.venv-fakesnow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fakesnow.lock
 	@touch $@
 
-.PHONY: help demo up down install test lint chaos long bench live image test-image lock clean
+.PHONY: help demo up down install test thorough lint chaos long bench live image test-image lock clean

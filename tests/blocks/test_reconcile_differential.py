@@ -20,6 +20,8 @@ from tests.conftest import Cluster
 from tests.deployments.local.test_airbyte_differential import COLUMNS
 from tests.reconciling import Table, open_sides
 
+pytestmark = pytest.mark.thorough
+
 _numbers = itertools.count(1)
 CHANGES = ["put", "put", "put late", "put at the same time", "put without a cursor", "delete", "rename"]
 STEPS = ["sync", "reconcile", "sync and reconcile", "clear"]

@@ -17,6 +17,8 @@ from tests.airbyte_engine import RAW, Engine, open_engine
 from tests.conftest import Cluster
 from tests.reconciling import Table, open_sides
 
+pytestmark = pytest.mark.thorough
+
 _numbers = itertools.count(1)
 
 

@@ -9,6 +9,8 @@ from company import Company
 from dbt_stages import DbtProject
 from simulated_runs import MARTS, Run, run_after
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("mart", MARTS)
 def test_what_is_built_of_the_untouched_sample_equals_short_sql(untouched: Run, mart: str) -> None:

@@ -18,6 +18,8 @@ from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from tests.conftest import Cluster
 from tests.deployments.local.sample_databases import SampleDatabases
 
+pytestmark = pytest.mark.thorough
+
 RAW_LAYER = "lake.raw_crm,lake.raw_erp,lake.raw_accounting,lake.raw_files"
 # At the smallest scale these find nothing, or a single null, which proves nothing.
 EMPTY_AT_SMALLEST_SCALE = {30, 32, 37, 39, 41, 92}

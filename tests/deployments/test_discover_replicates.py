@@ -22,6 +22,8 @@ from tests.airbyte_service import CLIENT_ID, CLIENT_SECRET, running
 from tests.conftest import Cluster
 from tests.deployments.local.sample_databases import generated
 
+pytestmark = pytest.mark.thorough
+
 Row = tuple[Any, ...]
 
 

@@ -11,6 +11,8 @@ from file_stack import FileStack
 from snowflake_stack import behaviours
 from test_bad_inputs import CASES, Case
 
+pytestmark = pytest.mark.thorough
+
 check = behaviours("test_bad_inputs", left_out={})
 what_becomes_of_a_file = check.pop("test_what_becomes_of_a_file")
 globals().update(check)

@@ -6,6 +6,8 @@ import pytest
 from file_stack import FileStack
 from snowflake_stack import behaviours
 
+pytestmark = pytest.mark.thorough
+
 NOT_ALLOWED = {
     "test_killed_at_any_statement_nothing_or_everything_is_there": "names DuckLake's statements; "
     "test_snowflake_writer has its like",

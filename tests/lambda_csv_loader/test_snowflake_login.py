@@ -14,6 +14,8 @@ from lambda_csv_loader.settings import SnowflakeSettings
 from lambda_csv_loader.snowflake_writer import SnowflakeWriter
 from lambda_csv_loader.writer import WarehouseRefused, WarehouseUnavailable, open_writer
 
+pytestmark = pytest.mark.thorough
+
 
 def refused(settings: SnowflakeSettings) -> WarehouseRefused:
     with pytest.raises(WarehouseRefused) as caught:

@@ -6,6 +6,8 @@ import pytest
 from file_stack import FileStack
 from snowflake_stack import behaviours
 
+pytestmark = pytest.mark.thorough
+
 globals().update(
     behaviours(
         "test_round_trip",

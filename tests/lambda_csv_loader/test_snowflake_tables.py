@@ -10,6 +10,8 @@ from file_stack import FileStack
 from lambda_csv_loader.load import Loader
 from lambda_csv_loader.writer import TableMismatch
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def stack(snowflake_stack: FileStack) -> FileStack:

@@ -33,6 +33,8 @@ from lambda_csv_loader.snowflake_writer import SnowflakeWriter
 from lambda_csv_loader.staging import Stage
 from lambda_csv_loader.writer import Writer
 
+pytestmark = pytest.mark.thorough
+
 NOT_ALLOWED = {
     "wrong keys, users and roles": "fakesnow verifies none; a small server answers as Snowflake documents",
     "grants": "fakesnow has none; `snowflake_grants.sql` runs on a real account only",

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests.airbyte_engine import Engine, open_engine
 from tests.conftest import Cluster
 
+pytestmark = pytest.mark.thorough
+
 _numbers = itertools.count(1)
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=8)
 COLUMNS: dict[str, st.SearchStrategy[Any]] = {

@@ -16,6 +16,8 @@ from tests.conftest import Cluster
 from tests.deployments.local.sample_databases import SampleDatabases, generated
 from tests.reconciling import Table, open_sides
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def sample(cluster: Cluster, extension_directory: Path) -> Iterator[SampleDatabases]:
