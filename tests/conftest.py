@@ -8,6 +8,7 @@ import pwd
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from xdist.scheduler import LoadFileScheduling
 
 from deployments.local import postgres
+from deployments.local.services import answers
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
 
 # A test must never meet a stack, a Prefect profile or credentials of the person who runs it; the
@@ -164,8 +166,33 @@ def lake_connection(lake: DuckLakeSettings) -> Iterator[duckdb.DuckDBPyConnectio
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One real Prefect server, with a database of its own, for the whole test run."""
-    os.environ["PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION"] = "false"
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One real Prefect server, the one of a laptop with a database of its own, for the whole test run."""
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    variables = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    }
+    api = f"http://127.0.0.1:{port}/api"
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "deployments.local.prefect_server", "--port", str(port)],
+            env=os.environ | variables,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            for _ in range(600):
+                if answers(f"{api}/health")():
+                    break
+                assert server.poll() is None, (home / "log").read_text()
+                time.sleep(0.2)
+            else:
+                pytest.fail((home / "log").read_text())
+            with temporary_settings({PREFECT_API_URL: api, PREFECT_HOME: home}):
+                yield
+        finally:
+            server.terminate()
+            server.wait(20)

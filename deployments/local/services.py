@@ -100,7 +100,7 @@ def services(home: Home, ports: Mapping[str, int]) -> list[Service]:
         ),
         Service(
             "prefect",
-            [python, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports["prefect"])],
+            [python, "-m", "deployments.local.prefect_server", "--port", str(ports["prefect"])],
             ready=answers(f"{prefect}/api/health"),
             url=prefect,
         ),
