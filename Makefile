@@ -24,7 +24,8 @@ down: .venv/installed ## Stop what `make up` started
 install: .venv/installed ## Install what the product needs
 
 test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
+	@# Three on two cores: the longest story mostly waits for servers of its own.
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
 
 thorough: .venv/installed-dev .venv-fakesnow/installed ## Run the dear proofs of each room, on the emulated Snowflake too
 	@$(BIN)/pytest -n 2 --dist loadfile -m "thorough and not chaos and not long" $(ARGS)

@@ -79,10 +79,15 @@ def dialect_of(target: str) -> Dialect:
     return DUCKDB if target == "local" else SNOWFLAKE
 
 
-def is_due(sides: Sides, stream: PlannedStream, now: datetime) -> bool:
-    """Tell whether a stream's last comparison is old enough for another one."""
-    last = _last_comparison(sides, stream)
-    return last is None or now - last.read_at >= stream.policy.compare_every
+def is_due(stream: PlannedStream, last_read: datetime | None, now: datetime) -> bool:
+    """Tell whether a stream's last comparison is old enough for another one.
+
+    Args:
+        stream: says how often it is compared.
+        last_read: when it was read for the last one; None when there was none.
+        now: the present moment.
+    """
+    return last_read is None or now - last_read >= stream.policy.compare_every
 
 
 def reconcile_stream(sides: Sides, stream: PlannedStream) -> Reconciliation:

@@ -83,6 +83,22 @@ def record(database: Database, done: Reconciliation) -> None:
     database.execute(f"insert into ops.reconciliations ({names}) values ({', '.join(values)})")
 
 
+def last_reads(database: Database, dialect: Dialect, source: str) -> dict[str, datetime]:
+    """Return when each stream of a source was last read for a comparison.
+
+    Args:
+        database: the warehouse, `prepare`d.
+        dialect: of the warehouse.
+        source: the connection.
+    """
+    microseconds = dialect.text(RawColumn("read_at", "TIMESTAMP WITH TIME ZONE"), "max(read_at)")
+    database.execute(
+        f"select stream, {microseconds} from ops.reconciliations "
+        f"where source = {sql_string(source)} group by stream"
+    )
+    return {stream: _moment(text) for stream, text in database.fetchall()}
+
+
 def last_comparison(
     database: Database, dialect: Dialect, source: str, stream: str, table: str
 ) -> LastComparison | None:
@@ -104,7 +120,7 @@ def last_comparison(
     found = database.fetchall()
     if not found:
         return None
-    read_at, mark = datetime.fromtimestamp(int(found[0][0]) / 1e6, UTC), found[0][1]
+    read_at, mark = _moment(found[0][0]), found[0][1]
     return LastComparison(
         read_at=read_at, source_mark=mark, synced_since=_synced_since(database, source, table, read_at)
     )
@@ -123,6 +139,10 @@ def _synced_since(database: Database, source: str, table: str, moment: datetime)
         f"and started_at > {_literal(moment)}"
     )
     return bool(database.fetchall()[0][0])
+
+
+def _moment(microseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(microseconds) / 1e6, UTC)
 
 
 def _literal(value: object) -> str:

@@ -62,8 +62,9 @@ def reconcile(source: str, only_when_due: bool = False) -> ReconcileResult:
     with database.connect() as connection, warehouse.connect() as cursor:
         reconciliations.prepare(cursor)
         sides = Sides(source, connection, cursor, dialect_of(warehouse.dbt_target()))
+        read = reconciliations.last_reads(cursor, sides.dialect, source) if only_when_due else {}
         for stream in compared:
-            if only_when_due and not is_due(sides, stream, datetime.now(UTC)):
+            if not is_due(stream, read.get(stream.full_name), datetime.now(UTC)):
                 left_out[stream.full_name] = "compared not long ago"
                 continue
             try:

@@ -47,12 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # Files that share what is dear to make; the mark `xdist_group` does nothing under pytest 9.
 ONE_PROCESS = {
-    f"tests/dbt/test_dbt_{name}.py": lake
-    for lake, names in {
-        "dbt": ("build", "changes", "project", "metrics"),
-        "company": ("simulated", "tpcds"),
+    f"tests/{file}.py": shared
+    for shared, files in {
+        "dbt": ("dbt/test_dbt_build", "dbt/test_dbt_changes", "dbt/test_dbt_project", "dbt/test_dbt_metrics"),
+        "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
+        "prefect": (
+            *(f"flows/test_{flow}" for flow in ("ingest_csv", "latest_only", "publish", "replicate")),
+            *("flows/test_reconcile_flow", "flows/test_retries"),
+            *("deployments/test_automations", "deployments/commands/test_connections_command"),
+        ),
     }.items()
-    for name in names
+    for file in files
 }
 
 

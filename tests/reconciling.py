@@ -70,7 +70,8 @@ class Table:
 
     def is_due(self, now: datetime) -> bool:
         """Tell whether its last comparison is old enough."""
-        return is_due(self.sides, self.stream, now)
+        read = reconciliations.last_reads(self.sides.database, self.sides.dialect, self.sides.name)
+        return is_due(self.stream, read.get(self.stream.full_name), now)
 
     def staged(self, columns: str = "*", order: str = "1") -> list[tuple[Any, ...]]:
         """Return its rows as staging shows them, Airbyte's own columns left out of `*`."""

@@ -10,20 +10,25 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from file_stack import Cluster, handler_environment, new_stack, running_store
 
 from lambda_csv_loader.ducklake import DuckLakeSettings
-from tests.benchmarks.measuring import Measure, table, take_turns
+from tests.benchmarks.measuring import Measure, await_calm, table, take_turns
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(4 * 3600)]
 
 SIZES = [int(rows) for rows in os.environ.get("BENCH_CSV_ROWS", "10000000").split(",")]
+FILES = int(os.environ.get("BENCH_CSV_FILES", "10000"))
+ROWS_OF_A_SMALL_FILE = 20
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ROOT = Path(__file__).parents[2]
 CONTENDERS = {
@@ -82,3 +87,40 @@ def test_load_beside_peers(rows: int, tmp_path: Path, new_lake: Callable[[], Duc
     assert frames.seconds >= 3 * floe.seconds
     assert frames.peak_mb >= 2 * floe.peak_mb
     assert chunks.seconds > floe.seconds
+
+
+def small_file(number: int) -> str:
+    rows = (f"{number},{row},{(number + row) % 100}" for row in range(1, ROWS_OF_A_SMALL_FILE + 1))
+    return "day_id,item,quantity\n" + "\n".join(rows) + "\n"
+
+
+def test_many_small_files_through_the_queue(
+    cluster: Cluster, extension_directory: Path, tmp_path: Path
+) -> None:
+    with running_store(tmp_path / "store") as store:
+        stack = new_stack(store, cluster, extension_directory, tmp_path)
+        keys = [f"landing/stock/{number}.csv" for number in range(1, FILES + 1)]
+        start = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key, number: stack.put(key, small_file(number)), keys, range(1, FILES + 1)))
+        uploaded = time.monotonic() - start
+        with handler_environment(stack):
+            await_calm()
+            start = time.monotonic()
+            stack.drain()
+            seconds = time.monotonic() - start
+        ((files, rows, distinct, items),) = stack.query(
+            "select count(distinct _file_id), count(*), count(distinct (day_id, item)), sum(item)"
+            " from raw_files.stock"
+        )
+        statuses = stack.query("select status, count(*) from ops.csv_files group by status")
+        left = stack.depths()
+    sys.stdout.write(
+        f"\n{FILES:,} files of {ROWS_OF_A_SMALL_FILE} rows through the queue: {seconds:.1f} s, "
+        f"{FILES / seconds:.0f} files/s (put into the bucket in {uploaded:.1f} s)\n"
+    )
+    wanted = FILES * ROWS_OF_A_SMALL_FILE
+    assert statuses == [("loaded", FILES)]
+    assert (files, rows, distinct) == (FILES, wanted, wanted)
+    assert items == FILES * sum(range(1, ROWS_OF_A_SMALL_FILE + 1))
+    assert (left.waiting, left.dead) == (0, 0)

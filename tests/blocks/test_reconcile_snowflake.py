@@ -101,6 +101,7 @@ def statements(*, repaired: bool) -> list[str]:
     upsert = Examined(keys[0], "missing", 1, None, "[]", texts)
     delete = Examined(keys[1], "deleted", None, "an-id", "[]", ())
     reconciliations.prepare(database)
+    reconciliations.last_reads(database, SNOWFLAKE, "shop")
     reconciliations.last_comparison(database, SNOWFLAKE, "shop", "public.orders", "orders")
     reconciliations.record(
         database,
