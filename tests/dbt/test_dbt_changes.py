@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 from dbt_stages import DbtProject, Stage
 
+pytestmark = pytest.mark.thorough
+
 EVER, FAR = "1900-01-01 00:00:00", "9999-12-31 00:00:00"
 # LONE is the only customer at an address.
 LONE, MOVED, DELETED, AMENDED, BAD, GOOD = 10, 101, 103, 104, 105, 106

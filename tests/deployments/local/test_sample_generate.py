@@ -196,6 +196,7 @@ def test_tables_of_somebody_else_are_not_touched(cluster: Cluster, extension_dir
     assert databases.value("erp", "select mine from item") == 7
 
 
+@pytest.mark.thorough
 def test_an_interrupted_generation_is_taken_up_and_gives_the_same_rows_times_and_bytes(
     databases: SampleDatabases, cluster: Cluster, extension_directory: Path
 ) -> None:

@@ -16,6 +16,8 @@ from tests.conftest import Cluster
 from tests.deployments.local.sample_databases import SampleDatabases, generated
 from tests.deployments.local.sample_days import DAYS, FIRST_FILE, SEED, Played, three_days
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def initial(cluster: Cluster, extension_directory: Path) -> SampleDatabases:
