@@ -1,7 +1,8 @@
-"""Rows with too few or too many values, as the parser hands them over: often a block ahead."""
+"""Rows with too few or too many values, as the parser's thread hands them over: blocks ahead."""
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections import Counter
 from typing import Any
@@ -21,6 +22,7 @@ class RaggedRows:
             keep: how many to keep with their text.
         """
         self._keep = keep
+        self._lock = threading.Lock()
         self._numbers = array("q")
         self._rules: list[str] = []
         self._kept: dict[int, Violation] = {}
@@ -28,17 +30,19 @@ class RaggedRows:
     def skip(self, row: Any) -> str:
         """Take one row from pyarrow, and tell it to go on."""
         rule = "short_row" if row.actual_columns < row.expected_columns else "long_row"
-        self._numbers.append(row.number)
-        self._rules.append(rule)
-        if self._keep > 0:
-            self._keep -= 1
-            message = f"{row.actual_columns} values where the header has {row.expected_columns}"
-            self._kept[row.number] = Violation(rule=rule, message=message, row=row.number, value=row.text)
+        with self._lock:
+            self._numbers.append(row.number)
+            self._rules.append(rule)
+            if self._keep > 0:
+                self._keep -= 1
+                message = f"{row.actual_columns} values where the header has {row.expected_columns}"
+                self._kept[row.number] = Violation(rule=rule, message=message, row=row.number, value=row.text)
         return "skip"
 
     def pending(self) -> Any:
         """Return the numbers of the rows that `take` has not returned, ascending."""
-        return np.array(self._numbers, dtype=np.int64)
+        with self._lock:
+            return np.array(self._numbers, dtype=np.int64)
 
     def take(self, until: int | None = None) -> tuple[list[Violation], Counter[str]]:
         """Return the rows up to the number `until`, or all: those kept, and how often a rule the rest broke.
@@ -46,11 +50,13 @@ class RaggedRows:
         Raises:
             BadFile: a row holds a line end: more likely a quote that was never closed.
         """
-        count = len(self._numbers)
-        if until is not None:
-            count = int(np.searchsorted(self.pending(), until, side="right"))
+        pending = self.pending()
+        count = len(pending) if until is None else int(np.searchsorted(pending, until, side="right"))
+        with self._lock:
+            taken = [*zip(self._numbers[:count], self._rules[:count], strict=True)]
+            del self._numbers[:count], self._rules[:count]
         found, rest = [], Counter[str]()
-        for number, rule in zip(self._numbers[:count], self._rules[:count], strict=True):
+        for number, rule in taken:
             violation = self._kept.pop(number, None)
             if violation is None:
                 rest[rule] += 1
@@ -58,7 +64,6 @@ class RaggedRows:
             if spans_lines(violation.value):
                 raise unclosed(violation.row)
             found.append(violation)
-        del self._numbers[:count], self._rules[:count]
         return found, rest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ class Stage:
         self._bytes = self._pending = self._rows = 0
         self._path: Path | None = None
         self._writer: pq.ParquetWriter | None = None
+        # Writing a row group takes as long as parsing it, so another thread does it, one at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stage")
+        self._writing: Future[None] | None = None
 
     def add(self, columns: list[pa.Array], rows: Any) -> None:
         """Add rows: their typed columns and their numbers in the file."""
@@ -111,6 +115,8 @@ class Stage:
         if self._writer is None:
             return Staged(pa.Table.from_batches(self._batches, self.schema), rows=self._rows)
         self._spill()
+        self._await_writing()
+        self._thread.shutdown()
         self._writer.close()
         self._writer = None
         path, self._path = self._path, None
@@ -119,6 +125,7 @@ class Stage:
     def discard(self) -> None:
         """Forget everything that was not handed out by `finish`."""
         self._batches.clear()
+        self._thread.shutdown()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -135,9 +142,16 @@ class Stage:
                 self._path = Path(file.name)
             self._writer = _parquet_writer(self._path, self.schema)
         if self._batches:
-            self._writer.write_table(pa.Table.from_batches(self._batches, self.schema))
+            rows = pa.Table.from_batches(self._batches, self.schema)
+            self._await_writing()
+            self._writing = self._thread.submit(self._writer.write_table, rows)
             self._batches.clear()
             self._pending = 0
+
+    def _await_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

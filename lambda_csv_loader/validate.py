@@ -6,7 +6,9 @@ conversion takes more than a contract allows. Rows come out typed, with `_file_i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,12 +126,13 @@ class _Validation:
     def _read(self, text: PlainText, stage: Stage) -> None:
         self._report.header = line = text.take_line().decode()
         names = match_header(line, self._contract)
-        for batch in self._batches(text, names):
-            self._add(batch, stage)
+        with closing(self._batches(text, names)) as batches:
+            for batch in batches:
+                self._add(batch, stage)
         self._quotes.feed(b"", last=True)
         self._note_ragged()
 
-    def _batches(self, text: PlainText, names: list[str | None]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, text: PlainText, names: list[str | None]) -> Generator[pa.RecordBatch]:
         contract = self._contract
         # Columns the contract ignores get a name that no contract can have.
         labels = [name if name is not None else f"\0{number}" for number, name in enumerate(names)]
@@ -155,7 +158,7 @@ class _Validation:
                     quoted_strings_can_be_null=False,
                 ),
             )
-            yield from reader
+            yield from _one_ahead(reader)
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):
                 raise self._unreadable(str(error)) from None
@@ -335,3 +338,13 @@ class _Validation:
             counts=counts,
             rows_rejected=findings.rows,
         )
+
+
+def _one_ahead(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+    """Let another thread make the next batch while the one before it is looked at."""
+    rest = iter(batches)
+    with ThreadPoolExecutor(1, thread_name_prefix="parse") as parser:
+        ahead = parser.submit(next, rest, None)
+        while (batch := ahead.result()) is not None:
+            ahead = parser.submit(next, rest, None)
+            yield batch
