@@ -28,6 +28,9 @@ from lambda_csv_loader.rules import check_column
 from lambda_csv_loader.staging import Stage, Staged
 from lambda_csv_loader.verdict import MAX_EXAMPLES, BadFile, Findings, Reject, Verdict, Violation
 
+# Arrow's own pool keeps what blocks of slightly different sizes leave: a tenth more memory after 50M rows.
+pa.set_memory_pool(pa.system_memory_pool())
+
 T = TypeVar("T")
 
 
