@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from blocks.errors import FloeError
@@ -143,7 +144,7 @@ def main() -> None:
     try:
         app()
     except FloeError as error:
-        errors.print(f"[red]Error:[/] {error}", markup=True)
+        errors.print(f"[red]Error:[/] {escape(str(error))}", markup=True)
         sys.exit(1)
     except KeyboardInterrupt:
         errors.print("Interrupted")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +163,14 @@ def test_a_server_that_does_not_answer_is_transient(host: str) -> None:
         discover(address)
     assert f"postgresql://clerk@{host}:" in str(raised.value)
     assert SECRET not in str(raised.value)
+
+
+def test_an_error_is_printed_as_it_is_whatever_brackets_it_holds() -> None:
+    url = f"postgresql://127.0.0.1:{free_port()}/[bold]"
+    command = [sys.executable, "-m", "deployments.cli", "connections", "discover", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "/[bold] cannot be reached" in done.stderr
 
 
 def test_a_schema_that_is_not_there_is_named_beside_those_that_are(cluster: Cluster, shop: str) -> None:
