@@ -20,7 +20,8 @@ import psycopg
 from blocks.airbyte import AirbyteConnection, AirbyteServer
 from blocks.airbyte_client import AirbyteClient, Credentials
 from lambda_csv_loader.ducklake import DuckLakeSettings
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster
+from tests.postgres_server import free_port
 
 CLIENT_ID, CLIENT_SECRET = "test-client", "test-secret-never-shown"
 TERMINAL = ("succeeded", "failed", "cancelled")

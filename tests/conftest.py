@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pwd
-import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ from xdist.scheduler import LoadFileScheduling
 from deployments.local import postgres
 from deployments.local.services import answers
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, install_extensions, libpq
+from tests.postgres_server import PostgresServer, free_port
 
 # A test must never meet a stack, a Prefect profile or credentials of the person who runs it; the
 # live lane's own variables are the exception.
@@ -97,40 +95,13 @@ class Cluster:
         return psycopg.connect(self.dsn(database), autocommit=True)
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One real PostgreSQL for the whole test run."""
-    home = tmp_path_factory.mktemp("postgres")
-    password, port = secrets.token_urlsafe(12), free_port()
-    postgres.initialise(home / "data", password)
-    account = postgres.service_account()
-    identity = {"user": pwd.getpwnam(account).pw_uid, "cwd": "/"} if account else {}
-    log = (home / "log").open("w")
-    server = subprocess.Popen(
-        [*postgres.serve_command(home / "data", port), *UNSAFE_BUT_FAST],
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        **identity,
-    )
-    passfile = postgres.write_passfile(home / "passfile", password)
-    for _ in range(100):
-        if postgres.accepts_connections("127.0.0.1", port, passfile):
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail((home / "log").read_text())
-    yield Cluster(port, password, passfile)
-    server.send_signal(2)
-    server.wait(20)
-    log.close()
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), *UNSAFE_BUT_FAST)
+    server.start()
+    yield Cluster(server.port, server.password, server.passfile)
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from lambda_csv_loader.object_store import ObjectRef, client
 from lambda_csv_loader.queues import QueueDepths, Queues
 from lambda_csv_loader.settings import LoaderSettings, ObjectStoreSettings, SnowflakeSettings
 from lambda_csv_loader.snowflake_session import open_snowflake
+from tests.postgres_server import free_port
 
 _numbers = itertools.count(1)
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,12 +97,6 @@ class StoreProcess:
             access_key_id="floe-laptop",
             secret_access_key="not-checked",
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

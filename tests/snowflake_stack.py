@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
 )
-from file_stack import ROOT, free_port
+from file_stack import ROOT
 
 from lambda_csv_loader.settings import SnowflakeSettings
+from tests.postgres_server import free_port
 
 PYTHON = ROOT / ".venv-fakesnow/bin/python"
 PASSPHRASE = "not-a-secret"

@@ -22,8 +22,6 @@ from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 HOST = "127.0.0.1"
-# Longer than the clients' pauses between two polls, so that a connection is not opened for each.
-KEEP_ALIVE_SECONDS = 15
 
 
 class WritersTakeTurns(AioSqliteConfiguration):
@@ -43,14 +41,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65535, help="on 127.0.0.1"
     url = get_current_settings().server.database.connection_url
     assert url is not None  # noqa: S101 - Prefect has a default
     MODELS_DEPENDENCIES["database_config"] = WritersTakeTurns(connection_url=url.get_secret_value())
-    uvicorn.run(
-        create_app(final=True),
-        host=HOST,
-        port=port,
-        log_level="error",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        lifespan="on",
-    )
+    uvicorn.run(create_app(final=True), host=HOST, port=port, log_level="warning", lifespan="on")
 
 
 if __name__ == "__main__":

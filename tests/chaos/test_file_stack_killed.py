@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import os
-import pwd
-import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import pytest
-from file_stack import ROOT, FileStack, StoreProcess, free_port, new_stack, running_store
+from file_stack import ROOT, FileStack, StoreProcess, new_stack, running_store
 
-from deployments.local import postgres
+from tests.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.chaos
 
 GOOD = "day_id,item,quantity\n1,1,10\n1,2,20\n"
 BAD = "day_id,item,quantity\n2,1,ten\n"
-
-
-@dataclass
-class OwnCluster:
-    """A PostgreSQL that a test may kill; it keeps its promises of durability."""
-
-    home: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-    passfile: Path = Path()
-
-    def __post_init__(self) -> None:
-        password = secrets.token_urlsafe(12)
-        postgres.initialise(self.home / "data", password)
-        self.passfile = postgres.write_passfile(self.home / "passfile", password)
-
-    def start(self) -> None:
-        account = postgres.service_account()
-        identity: dict[str, Any] = {"user": pwd.getpwnam(account).pw_uid, "cwd": "/"} if account else {}
-        with (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                postgres.serve_command(self.home / "data", self.port),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **identity,
-            )
-        deadline = time.monotonic() + 60
-        while not postgres.accepts_connections("127.0.0.1", self.port, self.passfile):
-            assert time.monotonic() < deadline, (self.home / "log").read_text()
-            time.sleep(0.1)
-
-    def create_database(self, prefix: str = "lake") -> str:
-        postgres.create_database("127.0.0.1", self.port, prefix, self.passfile)
-        return prefix
-
-    def kill(self) -> None:
-        """End the server and each of its processes as a power cut would."""
-        if self.process is not None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait(20)
-            self.process = None
 
 
 @contextmanager
@@ -85,10 +40,10 @@ def event_source(stack: FileStack) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def cluster_of_its_own(tmp_path: Path) -> Iterator[OwnCluster]:
-    home = tmp_path / "postgres"
-    home.mkdir()
-    made = OwnCluster(home)
+def cluster_of_its_own(tmp_path: Path) -> Iterator[PostgresServer]:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    made = PostgresServer(folder)
     made.start()
     yield made
     made.kill()
@@ -107,14 +62,13 @@ def until(wanted: dict[str, str], stack: FileStack) -> None:
     while found != wanted:
         assert time.monotonic() < deadline, found
         time.sleep(0.2)
-        try:
+        # The tables are made with the first file.
+        with suppress(duckdb.CatalogException):
             found = dict(stack.query("select key, status from ops.csv_files"))
-        except Exception as error:  # noqa: BLE001 - the tables are made with the first file
-            assert "csv_files" in str(error), error
 
 
 def test_files_quarantine_and_verdicts_survive_kill_9_of_everything(
-    store: StoreProcess, cluster_of_its_own: OwnCluster, extension_directory: Path, tmp_path: Path
+    store: StoreProcess, cluster_of_its_own: PostgresServer, extension_directory: Path, tmp_path: Path
 ) -> None:
     stack = new_stack(store, cluster_of_its_own, extension_directory, tmp_path)
     decided = {"landing/stock/good.csv": "loaded", "landing/stock/bad.csv": "quarantined"}
@@ -133,7 +87,6 @@ def test_files_quarantine_and_verdicts_survive_kill_9_of_everything(
     cluster_of_its_own.start()
     store.start()
 
-    late = stack.query("select * from ops.csv_files where key = 'landing/stock/late.csv'")
     known = "select * from ops.csv_files where key <> 'landing/stock/late.csv' order by key"
     after = (stack.query(known), stack.verdict("landing/stock/bad.csv"))
     assert after == before
@@ -143,9 +96,8 @@ def test_files_quarantine_and_verdicts_survive_kill_9_of_everything(
     copies = [each["Key"] for each in listed if not each["Key"].endswith(".json")]
     assert [stack.object(key).read() for key in copies] == [BAD.encode()]
     assert after[1]["counts"] == {"quantity.type": 1}
-    assert len(late) <= 1
 
-    # What the killed processes had not decided is found by the sweep, and nothing is loaded twice.
+    # What the killed processes had not decided is loaded when it is asked for again, and nothing twice.
     loader = stack.loader()
     loader.load(stack.ref("landing/stock/late.csv"))
     loader.close()

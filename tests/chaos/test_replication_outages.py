@@ -28,7 +28,8 @@ from tests.airbyte_service import (
     running,
     until,
 )
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster
+from tests.postgres_server import free_port
 
 pytestmark = pytest.mark.chaos
 

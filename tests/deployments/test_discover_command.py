@@ -19,7 +19,8 @@ from deployments.connection import load_declaration
 from deployments.discover import discover, write
 from deployments.discovery.address import Address, reading
 from deployments.discovery.catalog import find_tables
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster
+from tests.postgres_server import free_port
 
 SECRET = "s3cret-word"
 

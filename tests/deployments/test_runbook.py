@@ -19,8 +19,7 @@ QUOTED = re.findall(r"`([^`]+)`", RUNBOOK)
 # Errors of single rows, files or commands, which no run ends with.
 NO_RUN_ENDS_WITH = {
     *("ObjectGone", "ObjectReplaced", "ObjectUnreadable", "OtherBucket", "NotAnEvent", "Surprise", "NotCsv"),
-    *("NothingToReplay", "NothingToRollBack", "BadPrefix", "QueueUnavailable", "CountsDiffer"),
-    *("WarehouseRefused", "AirbyteRequestRefused", "CardUnanswered", "InvalidDashboard", "RunCrashed"),
+    *("NothingToReplay", "NothingToRollBack", "BadPrefix", "CountsDiffer", "InvalidDashboard"),
 }
 
 

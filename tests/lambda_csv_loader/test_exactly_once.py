@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from file_stack import FileStack, free_port, handler_environment, next_second, python
+from file_stack import FileStack, handler_environment, next_second, python
 
 from lambda_csv_loader.contract import Contract, Contracts
 from lambda_csv_loader.ducklake import connect
@@ -20,6 +20,7 @@ from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import Bucket, ObjectRef, ObjectReplaced
 from lambda_csv_loader.replay import replay
 from lambda_csv_loader.writer import TableMismatch, WarehouseUnavailable, Writer
+from tests.postgres_server import free_port
 
 HEAD = "day_id,item,quantity\n"
 COLUMNS = """

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from file_stack import ROOT, FileStack, free_port, handler_environment, python
+from file_stack import ROOT, FileStack, handler_environment, python
 from runtime_api import VARIABLES, RuntimeApi
 
 from lambda_csv_loader.errors import TransientError
@@ -20,6 +20,7 @@ from lambda_csv_loader.events import NotAnEvent, objects_of
 from lambda_csv_loader.handler import handler
 from lambda_csv_loader.object_store import Bucket, ObjectRef
 from lambda_csv_loader.queues import Queues, QueueUnavailable
+from tests.postgres_server import free_port
 
 HEAD = "day_id,item,quantity\n"
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
-from file_stack import FileStack, free_port, handler_environment
+from file_stack import FileStack, handler_environment
 from moto.server import ThreadedMotoServer
 
 from lambda_csv_loader.handler import loader
 from lambda_csv_loader.settings import BadSettings, load_settings
+from tests.postgres_server import free_port
 
 
 @pytest.fixture

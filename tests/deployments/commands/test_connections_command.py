@@ -18,7 +18,8 @@ from deployments.connection import load_declarations
 from deployments.local.sample import company
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from tests.airbyte_service import CLIENT_ID, CLIENT_SECRET, StandIn, running
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster
+from tests.postgres_server import free_port
 
 SOURCES = ("accounting", "crm", "erp")
 SCHEMA = Path(company.__file__).parent / "schema"

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from deployments.local.ports import choose
-from tests.conftest import free_port
+from tests.postgres_server import free_port
 
 
 def test_a_busy_port_is_replaced_and_named(tmp_path: Path) -> None:
