@@ -7,6 +7,7 @@ vanish into one value. https://arrow.apache.org/docs/cpp/api/formats.html#csv
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any, NoReturn
 
 import numpy as np
@@ -168,10 +169,14 @@ class QuoteScanner:
 
 
 class ScannedText:
-    """Lends a text to pyarrow, which closes what it is given, and scans what it reads."""
+    """Lends a text to pyarrow, which closes what it is given, and scans what it reads.
+
+    pyarrow reads ahead in a thread of its own, also for a while after it has refused the text.
+    """
 
     def __init__(self, inner: Any, scanner: QuoteScanner) -> None:
         self._inner, self._scanner = inner, scanner
+        self._reading, self._taken_back = threading.Lock(), False
         self.closed = False
 
     def readable(self) -> bool:
@@ -180,9 +185,17 @@ class ScannedText:
 
     def read(self, size: int = -1) -> bytes:
         """Return `size` bytes, fewer only at the end."""
-        data: bytes = self._inner.read(size)
-        self._scanner.feed(data)
-        return data
+        with self._reading:
+            if self._taken_back:
+                return b""
+            data: bytes = self._inner.read(size)
+            self._scanner.feed(data)
+            return data
+
+    def take_back(self) -> None:
+        """Await a read that is going on, and let none follow: the text is its owner's again."""
+        with self._reading:
+            self._taken_back = True
 
     def close(self) -> None:
         """Only note it: the text is closed by who opened it."""

@@ -139,9 +139,10 @@ class _Validation:
         contract = self._contract
         # Columns the contract ignores get a name that no contract can have.
         labels = [name if name is not None else f"\0{number}" for number, name in enumerate(names)]
+        lent = ScannedText(text, self._quotes)
         try:
             reader = pa_csv.open_csv(
-                ScannedText(text, self._quotes),
+                lent,
                 # One thread: rows are numbered for the verdict only then, and it is no slower.
                 read_options=pa_csv.ReadOptions(
                     use_threads=False, block_size=self._block, column_names=labels
@@ -165,6 +166,8 @@ class _Validation:
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):
                 raise self._unreadable(str(error)) from None
+        finally:
+            lent.take_back()
 
     def _unreadable(self, message: str) -> BadFile:
         if "straddling object" in message:
