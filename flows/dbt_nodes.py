@@ -2,20 +2,26 @@
 
 Prefect's own dbt runner reports a skipped node as completed; here a node has the state that dbt
 gave it, and "Skipped" is a state of its own kind.
+
+Task runs travel as events, as those of Prefect's own tasks do: the server writes them in batches,
+where one request each would keep it busy longer than dbt is.
 """
 
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from uuid import UUID
+from typing import cast
+from uuid import UUID, uuid4
 
-from prefect import get_client, task
+from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State, StateDetails, StateType, TaskRun
 from prefect.context import get_run_context
+from prefect.events import Event
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, Running
+from prefect.types import DateTime
+from prefect.utilities.engine import emit_task_run_state_change_event
 
 from blocks.dbt import NodeEvent
 
@@ -29,7 +35,9 @@ def _dbt_node() -> None:
 
 
 def state_of(event: NodeEvent) -> State:
-    """Return the Prefect state for a node's end."""
+    """Return the Prefect state for what dbt says of a node."""
+    if event.status == "running":
+        return Running()
     if event.status == "error":
         return Failed(message=event.message)
     if event.status == "skipped":
@@ -50,44 +58,46 @@ class DbtNodes:
 
     def __init__(self, progress_key: str) -> None:
         self._flow_run = get_run_context().flow_run.id  # type: ignore[union-attr]
-        self._client = get_client(sync_client=True)
         self._logger = get_run_logger()
-        self._task_runs: dict[str, UUID] = {}
+        self._task_runs: dict[str, TaskRun] = {}
+        self._last_events: dict[str, Event | None] = {}
         self._ended: set[str] = set()
         self._key = progress_key
         self._artifact: UUID | None = None
         self._next_progress = 0.0
 
-    def __enter__(self) -> DbtNodes:
-        self._client.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.__exit__(kind, error, trace)
-
     def report(self, event: NodeEvent) -> None:
         """Show one event; call it for every event of a run, in order."""
         if event.unique_id in self._ended:
             return
-        known = self._task_runs.get(event.unique_id)
-        state = Running() if event.status == "running" else state_of(event)
-        if known is None:
-            created = self._client.create_task_run(
-                task=_dbt_node,
-                flow_run_id=self._flow_run,
-                dynamic_key=event.unique_id,
-                name=f"{event.kind} {event.name}",
-                state=state,
-            )
-            self._task_runs[event.unique_id] = created.id
-        else:
-            self._client.set_task_run_state(known, state, force=True)
+        self._emit(event.unique_id, f"{event.kind} {event.name}", state_of(event))
         if event.status != "running":
             self._ended.add(event.unique_id)
             self._log(event)
             self._progress(event)
+
+    def _emit(self, unique_id: str, name: str, state: State) -> None:
+        at = cast(DateTime, state.timestamp)
+        task_run = self._task_runs.get(unique_id) or TaskRun(
+            id=uuid4(),
+            name=name,
+            flow_run_id=self._flow_run,
+            task_key=_dbt_node.task_key,
+            dynamic_key=unique_id,
+            run_count=1,
+            start_time=at,
+        )
+        before = task_run.state
+        state.state_details = StateDetails(flow_run_id=self._flow_run, task_run_id=task_run.id)
+        task_run.state, task_run.state_id = state, state.id
+        task_run.state_type, task_run.state_name = state.type, state.name
+        if state.is_final():
+            task_run.end_time = at
+            task_run.total_run_time = at - (task_run.start_time or at)
+        self._last_events[unique_id] = emit_task_run_state_change_event(
+            task_run, before, state, follows=self._last_events.get(unique_id)
+        )
+        self._task_runs[unique_id] = task_run
 
     def _log(self, event: NodeEvent) -> None:
         line = f"{event.kind} {event.name}: {event.status}"

@@ -63,8 +63,8 @@ def _build_and_publish(full_refresh: bool) -> TransformResult:
         if publisher.begin(run):
             get_run_logger().warning("An earlier build ended without a word; restored what is published")
     try:
-        with DbtNodes("transform-build") as nodes:
-            result = project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
+        nodes = DbtNodes("transform-build")
+        result = project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
     except BaseException:
         # Also on cancellation: nothing half-built may stay.
         with project.warehouse.publisher() as publisher:

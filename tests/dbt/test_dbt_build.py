@@ -209,6 +209,7 @@ def test_more_than_one_thread_is_refused_on_a_ducklake(project: DbtProject, seco
     assert stage.version == second.version
 
 
+@pytest.mark.thorough
 def test_the_snowflake_target_is_parsed_without_an_account_for_a_developer(project: DbtProject) -> None:
     outcome = project.run(
         "parse", "--target", "snowflake", FLOE_DBT_TARGET="snowflake", FLOE_DBT_SCHEMA_PREFIX="ada"

@@ -139,6 +139,7 @@ def test_one_event_many_times_at_once_from_several_processes(stack: FileStack, t
     stack.drain()
 
 
+@pytest.mark.thorough
 def test_one_event_fifty_times_through_the_handlers_of_several_processes(
     stack: FileStack, tmp_path: Path
 ) -> None:

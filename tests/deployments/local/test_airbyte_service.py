@@ -217,7 +217,7 @@ def test_what_a_new_column_does_is_the_connections_choice(
     assert len([name for name in names if not name.startswith("_airbyte_")]) == columns
 
 
-@pytest.mark.parametrize("job_type", ["clear", "reset", "refresh"])
+@pytest.mark.parametrize("job_type", ["clear", pytest.param("reset", marks=pytest.mark.thorough), "refresh"])
 def test_clear_and_refresh_in_every_mode(fresh: Replication, job_type: str) -> None:
     fresh.ended(trigger(fresh))
     with fresh.source() as source:
