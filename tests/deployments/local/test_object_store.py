@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from file_stack import StoreProcess, running_store
 
+from deployments.local import object_store
 from lambda_csv_loader.object_store import client
 
 BUCKET = "floe-landing"
@@ -73,6 +75,14 @@ def test_an_upload_leads_to_an_event_in_the_queue(store: StoreProcess, s3: Any) 
     policy = sqs.get_queue_attributes(QueueUrl=settings.queue_url, AttributeNames=["RedrivePolicy"])
     target = json.loads(policy["Attributes"]["RedrivePolicy"])["deadLetterTargetArn"]
     assert target.endswith(":floe-landing-events-dlq")
+
+
+@pytest.mark.parametrize(("age_seconds", "delivered"), [(59, ["kept"]), (61, [])], ids=["young", "too old"])
+def test_a_message_is_delivered_within_its_queues_retention(age_seconds: int, delivered: list[str]) -> None:
+    backend = object_store.SQSBackend(object_store.REGION, object_store.ACCOUNT)
+    backend.create_queue("short", {}, MessageRetentionPeriod=60)
+    backend.send_message("short", "kept").sent_timestamp = (time.time() - age_seconds) * 1000
+    assert [message.body for message in backend.receive_message("short", 10, 0, 30)] == delivered
 
 
 def test_a_plain_key_is_a_plain_file(store: StoreProcess, s3: Any) -> None:
