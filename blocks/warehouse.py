@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from blocks.publication import Publication, Publisher
 from blocks.snowflake_publisher import SnowflakePublisher
 from blocks.strict_block import StrictBlock
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from lambda_csv_loader.retrying import RetryingSession
+from lambda_csv_loader.session import Session
 from lambda_csv_loader.settings import SnowflakeSettings
 
 
@@ -51,12 +54,12 @@ class Warehouse(StrictBlock):
 
         Args:
             read_only: refuse writes (DuckLake; Snowflake leaves that to the role).
+
+        Raises:
+            WarehouseUnavailable: it does not answer; what fails later raises the driver's own errors.
+            WarehouseRefused: Snowflake refuses the login.
         """
-        connection = (
-            connect(self.target, read_only=read_only)
-            if isinstance(self.target, DuckLakeSettings)
-            else _snowflake_connection(self.target)
-        )
+        connection = _opened(self.target, read_only)
         try:
             yield connection if isinstance(self.target, DuckLakeSettings) else connection.cursor()
         finally:
@@ -99,6 +102,25 @@ class Warehouse(StrictBlock):
             "SNOWFLAKE_WAREHOUSE": self.target.warehouse,
             "SNOWFLAKE_DATABASE": self.target.database,
         }
+
+
+def _opened(target: DuckLakeSettings | SnowflakeSettings, read_only: bool) -> Any:
+    """Open a connection, its failure sorted as the loader sorts those of its own."""
+    kind: Callable[[Callable[[], Any]], RetryingSession]
+    if isinstance(target, DuckLakeSettings):
+        kind, connected = Session, partial(connect, target, read_only=read_only)
+    else:
+        from lambda_csv_loader.snowflake_session import SnowflakeSession
+
+        kind, connected = SnowflakeSession, partial(_snowflake_connection, target)
+    opened: list[Any] = []
+
+    def open_connection() -> Any:
+        opened.append(connected())
+        return opened[-1]
+
+    kind(open_connection).run(lambda: None)
+    return opened[-1]
 
 
 def _snowflake_connection(target: SnowflakeSettings) -> Any:
