@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from prefect import flow
@@ -12,11 +13,13 @@ from pydantic import BaseModel
 
 from blocks import reconciliations
 from blocks.errors import PermanentError
-from blocks.reconcile import DifferencesFound, Sides, dialect_of, is_due, reconcile_stream
-from blocks.reconcile_plan import ReconcilePlan, plan_name
+from blocks.open_sides import OpenSides
+from blocks.reconcile import DifferencesFound, is_due, reconcile_stream
+from blocks.reconcile_plan import PlannedStream, ReconcilePlan, plan_name
 from blocks.reconciliations import Reconciliation
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
+from flows.retries import FIRST_PAUSE_SECONDS, Steps
 
 
 class StreamsDiffer(PermanentError):
@@ -38,19 +41,24 @@ class ReconcileResult(BaseModel):
 
 
 @flow(name="reconcile", flow_run_name="reconcile {source}")
-def reconcile(source: str, only_when_due: bool = False) -> ReconcileResult:
+def reconcile(
+    source: str, only_when_due: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+) -> ReconcileResult:
     """Find the rows that replication missed, and those deleted at the source, and repair them.
 
     Every row up to the newest replicated one is compared; repairs go to `__floe_repairs_<table>` beside
-    the raw table, which dbt's staging merges. A second run finds nothing.
+    the raw table, which dbt's staging merges. A second run finds nothing. Each stream is a step of its
+    own, tried again with new connections when a database did not answer.
 
     Args:
         source: the database to compare, by the name of its connection
         only_when_due: leave out streams that were compared within their `compare_every`
+        first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
         StreamsDiffer: a stream cannot be compared or repaired, or differs and its policy is to fail.
-        ServiceUnavailable: the source does not answer.
+        ServiceUnavailable: the source does not answer, several times in a row.
+        WarehouseUnavailable: the warehouse does not.
     """
     plan = cast(ReconcilePlan, ReconcilePlan.load(plan_name(source)))
     database = cast(SourceDatabase, SourceDatabase.load(f"{source.replace('_', '-')}-source"))
@@ -59,16 +67,15 @@ def reconcile(source: str, only_when_due: bool = False) -> ReconcileResult:
     compared = [stream for stream in plan.streams if stream.full_name not in left_out]
     done: list[Reconciliation] = []
     failed: dict[str, PermanentError] = {}
-    with database.connect() as connection, warehouse.connect() as cursor:
-        reconciliations.prepare(cursor)
-        sides = Sides(source, connection, cursor, dialect_of(warehouse.dbt_target()))
-        read = reconciliations.last_reads(cursor, sides.dialect, source) if only_when_due else {}
+    steps = Steps(first_pause_seconds)
+    with OpenSides(source, database, warehouse) as sides:
+        read = steps.run("look at last comparisons", partial(_last_reads, sides)) if only_when_due else {}
         for stream in compared:
             if not is_due(stream, read.get(stream.full_name), datetime.now(UTC)):
                 left_out[stream.full_name] = "compared not long ago"
                 continue
             try:
-                done.append(reconcile_stream(sides, stream))
+                done.append(steps.run(f"reconcile {stream.full_name}", partial(_reconcile, sides, stream)))
             except PermanentError as error:
                 # The other streams are not worse for it; all that failed is told at the end.
                 get_run_logger().error(str(error))
@@ -83,6 +90,17 @@ def reconcile(source: str, only_when_due: bool = False) -> ReconcileResult:
             next_command=first.next_command,
         )
     return ReconcileResult(source=source, streams=done, left_out=left_out)
+
+
+def _last_reads(open_sides: OpenSides) -> dict[str, datetime]:
+    with open_sides.lent() as sides:
+        return reconciliations.last_reads(sides.database, sides.dialect, sides.name)
+
+
+def _reconcile(open_sides: OpenSides, stream: PlannedStream) -> Reconciliation:
+    # Repairs that a try has written are right: the next one finds only what is left.
+    with open_sides.lent() as sides:
+        return reconcile_stream(sides, stream)
 
 
 def _publish(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+from blocks.errors import ServiceUnavailable
+from blocks.open_sides import OpenSides
+from blocks.reconcile import reconcile_stream
 from blocks.reconcile_plan import PlannedStream, ReconcilePlan
 from blocks.repair_policy import RepairPolicy
 from blocks.source_database import SourceDatabase
@@ -18,6 +21,8 @@ from blocks.warehouse import Warehouse
 from flows.reconcile import StreamsDiffer, reconcile
 from tests.airbyte_engine import RAW, Engine, open_engine
 from tests.conftest import Cluster
+from tests.flaky_port import FlakyPort, flaky_port
+from tests.step_runs import tries
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +38,31 @@ def shop(
         engine.source.execute("insert into orders select i, i * 10 from generate_series(1, 9) i")
         engine.source.execute("create table broken (id int primary key, seen int)")
         engine.sync("orders", cursor="seen", key=["id"])
-        SourceDatabase(
-            host=engine.address.host,
-            port=engine.address.port,
-            database=engine.address.database,
-            user=engine.address.username,
-            password=engine.address.password,
-        ).save("my-shop-source", overwrite=True)
+        source_at(engine, engine.address.port)
         Warehouse(target=engine.destination).save("warehouse", overwrite=True)
         yield engine
+
+
+def source_at(engine: Engine, port: int) -> None:
+    """Save the block of the source, to be reached at a port."""
+    SourceDatabase(
+        host=engine.address.host,
+        port=port,
+        database=engine.address.database,
+        user=engine.address.username,
+        password=engine.address.password,
+        # One connection per try, not a second one without encryption.
+        ssl_mode="disable",
+    ).save("my-shop-source", overwrite=True)
+
+
+@pytest.fixture
+def flaky_source(shop: Engine) -> Iterator[FlakyPort]:
+    """The source, behind a port that hangs up when told to."""
+    with flaky_port(shop.address.port) as flaky:
+        source_at(shop, flaky.port)
+        yield flaky
+    source_at(shop, shop.address.port)
 
 
 def planned(name: str, key: list[str], **policy: Any) -> PlannedStream:
@@ -119,3 +140,42 @@ def test_a_stream_that_fails_fails_the_run_after_the_others_are_reconciled(shop:
         "public.orders": 1,
         "public.broken": None,
     }
+
+
+def test_a_source_that_is_down_for_a_moment_is_reconciled_in_the_same_run(
+    shop: Engine, flaky_source: FlakyPort
+) -> None:
+    plan(planned("orders", ["id"]))
+    shop.source.execute("insert into orders values (20, 5)")
+    flaky_source.hang_ups[b""] = 2
+    ended = reconcile("my_shop", first_pause_seconds=0.01, return_state=True)
+    assert [stream.missing for stream in ended.result().streams] == [1]
+    assert tries(ended, "reconcile public.orders") == {"reconcile public.orders": 3}
+
+
+def test_a_source_that_stays_down_ends_the_run_and_a_permanent_error_is_tried_once(
+    shop: Engine, flaky_source: FlakyPort
+) -> None:
+    plan(planned("broken", ["id"]), planned("orders", ["id"]))
+    ended = reconcile("my_shop", first_pause_seconds=0.01, return_state=True)
+    assert isinstance(ended.result(raise_on_failure=False), StreamsDiffer)
+    assert tries(ended, "reconcile public.broken", "reconcile public.orders") == {
+        "reconcile public.broken": 1,
+        "reconcile public.orders": 1,
+    }
+
+    flaky_source.hang_ups[b""] = 99
+    ended = reconcile("my_shop", first_pause_seconds=0.01, return_state=True)
+    assert isinstance(ended.result(raise_on_failure=False), ServiceUnavailable)
+    assert tries(ended, "reconcile public.broken") == {"reconcile public.broken": 4}
+
+
+def test_a_connection_that_broke_is_replaced_for_the_next_try(shop: Engine) -> None:
+    source = cast(SourceDatabase, SourceDatabase.load("my-shop-source"))
+    warehouse = cast(Warehouse, Warehouse.load("warehouse"))
+    with OpenSides("my_shop", source, warehouse) as sides:
+        with pytest.raises(ServiceUnavailable), sides.lent() as lent:
+            shop.source.execute("select pg_terminate_backend(%s)", [lent.source.info.backend_pid])
+            reconcile_stream(lent, planned("orders", ["id"]))
+        with sides.lent() as lent:
+            assert reconcile_stream(lent, planned("orders", ["id"])).stream == "public.orders"
