@@ -9,13 +9,15 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from blocks.airbyte import AirbyteConnection
+from blocks.airbyte import AirbyteConnection, AirbyteSync
+from blocks.airbyte_errors import AirbyteSyncStalled
 from blocks.errors import FloeError
 from blocks.schema_drift import SchemaChange, refuse
 from blocks.schema_memory import Inspection, inspect
 from blocks.source_database import SourceDatabase
 from blocks.sync_log import Database, StreamRecord, record_sync, recorded_syncs
 from blocks.warehouse import Warehouse
+from flows.retries import FIRST_PAUSE_SECONDS, Steps
 from flows.stream_bars import StreamBars, artifact_key, drawn, newest_job_before
 
 
@@ -38,7 +40,7 @@ class ReplicateResult(BaseModel):
 
 
 @flow(name="replicate", flow_run_name="replicate {source}")
-def replicate(source: str) -> ReplicateResult:
+def replicate(source: str, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> ReplicateResult:
     """Sync one Airbyte connection and wait for it, showing a bar per stream.
 
     Attaches to a sync that runs already. When this run is cancelled, so is the sync; when it died and is
@@ -47,26 +49,25 @@ def replicate(source: str) -> ReplicateResult:
 
     Before the sync the source's tables are compared with the declaration and with what they were at the
     last good sync: what the connection's policy does not stop at is said in the log and in the run's table.
+    Each step is tried again when a server did not answer; none of them starts a second sync beside one.
 
     Args:
         source: the database to replicate, by the name of its Airbyte Connection block
+        first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
         SourceSchemaChanged: key or cursor of a stream are gone, or what else the policy stops at.
         AirbyteSyncFailed: Airbyte gave up; the message has its reasons.
         AirbyteUnreachable: the server did not answer, several times in a row.
+        WarehouseUnavailable: the warehouse did not; if the sync has ended, the next run records it.
     """
+    steps = Steps(first_pause_seconds)
     connection = cast(AirbyteConnection, AirbyteConnection.load(source))
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
-    seen = _look_at_source(connection, warehouse)
+    seen = steps.run("look at the source", lambda: _look_at_source(connection, warehouse))
     bars = StreamBars(source)
-    sync = connection.trigger(after=newest_job_before(connection.newest_job_id))
-    sync.wait_for_completion(on_progress=bars.show)
-    outcome = sync.outcome()
-    with warehouse.connect() as database:
-        memory = seen.memory if outcome.status == "succeeded" else []
-        streams = record_sync(database, connection, outcome, also=memory)
-        _record_forgotten(database, connection)
+    sync = steps.run("sync", _Sync(connection, bars).to_its_end)
+    streams = steps.run("record the sync", lambda: _record(connection, warehouse, sync, seen))
     result = sync.fetch_result()
     bars.finish()
     drawn(lambda: _publish(source, result.job_id, streams, seen.changes))
@@ -98,6 +99,40 @@ def _look_at_source(connection: AirbyteConnection, warehouse: Warehouse) -> Insp
         logger.warning("The source of %s has changed: %s", connection.name, change)
     refuse(connection.name, seen.changes, connection.schema_changes)
     return seen
+
+
+class _Sync:
+    """This run's sync, over several tries: no try starts one while another may run."""
+
+    def __init__(self, connection: AirbyteConnection, bars: StreamBars) -> None:
+        self._connection, self._bars = connection, bars
+        self._sync: AirbyteSync | None = None
+        self._before: int | None = None
+
+    def to_its_end(self) -> AirbyteSync:
+        """Start the sync or attach to it, and wait; again for the same one if we only lost sight of it."""
+        if self._sync is None:
+            if self._before is None:
+                self._before = newest_job_before(self._connection.newest_job_id)
+            self._sync = self._connection.trigger(after=self._before)
+        try:
+            self._sync.wait_for_completion(on_progress=self._bars.show)
+        except AirbyteSyncStalled:
+            # It was cancelled, so the next try needs another.
+            self._sync = None
+            raise
+        return self._sync
+
+
+def _record(
+    connection: AirbyteConnection, warehouse: Warehouse, sync: AirbyteSync, seen: Inspection
+) -> list[StreamRecord]:
+    outcome = sync.outcome()
+    with warehouse.connect() as database:
+        memory = seen.memory if outcome.status == "succeeded" else []
+        streams = record_sync(database, connection, outcome, also=memory)
+        _record_forgotten(database, connection)
+    return streams
 
 
 def _record_forgotten(database: Database, connection: AirbyteConnection) -> None:

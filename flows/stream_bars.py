@@ -98,11 +98,11 @@ def newest_job_before(look: Callable[[], int]) -> int | None:
         look: returns the newest job as of now.
 
     Returns:
-        Its id; None outside of a flow run, or when Prefect's API has trouble.
+        Its id; as of now when Prefect's API has trouble, None outside of a flow run.
     """
     if flow_run.id is None:
         return None
-    run = UUID(str(flow_run.id))
+    run, newest = UUID(str(flow_run.id)), None
     try:
         with get_client(sync_client=True) as client:
             label = client.read_flow_run(run).labels.get(_LABEL)
@@ -114,7 +114,8 @@ def newest_job_before(look: Callable[[], int]) -> int | None:
         _logger.warning(
             "If this run is tried again, it may sync once more: %s", error or type(error).__name__
         )
-        return None
+        # Good enough for another try of the sync within this run.
+        return look() if newest is None else newest
     return newest
 
 

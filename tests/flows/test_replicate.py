@@ -30,9 +30,12 @@ from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
 from flows.replicate import replicate
 from flows.stream_bars import StreamBars, artifact_key, bar_key
+from tests.airbyte_script import CANCEL, CREATE, block, error, job, script
 from tests.airbyte_service import Replication, locked, new_lake_in, replication, running, until
 from tests.conftest import Cluster
+from tests.flaky_port import flaky_port
 from tests.scripted_server import Answer, scripted
+from tests.step_runs import tries
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,39 @@ def test_a_failed_sync_fails_the_run_with_airbytes_reason(shop: Replication) -> 
     assert statuses(shop.stand_in.client().jobs(shop.connection_id)[0]["jobId"]) == {"failed"}
 
 
+def test_a_sync_that_was_lost_sight_of_is_waited_for_again_and_not_begun_twice(shop: Replication) -> None:
+    # The server lists no job, so whoever asks it for a sync again would get another.
+    with scripted(script(get=[error(503), Answer(body=job("succeeded"))])) as server:
+        block(server.url, tolerated_poll_failures=0).save("crm", overwrite=True)
+        ended = replicate("crm", first_pause_seconds=0.01, return_state=True)
+        assert ended.result().job_id == 7
+        assert tries(ended, "sync", "record the sync") == {"sync": 2, "record the sync": 1}
+        assert server.times(CREATE) == 1
+
+
+def test_a_stalled_sync_is_begun_anew_and_a_failed_one_is_not(shop: Replication) -> None:
+    def status(_: int) -> Answer:
+        return Answer(body=job("running" if server.times(CREATE) == 1 else "failed"))
+
+    with scripted(script(get=status)) as server:
+        block(server.url, stall_seconds=0.05).save("crm", overwrite=True)
+        ended = replicate("crm", first_pause_seconds=0.01, return_state=True)
+        assert isinstance(ended.result(raise_on_failure=False), AirbyteSyncFailed)
+        assert tries(ended, "sync") == {"sync": 2}
+        assert (server.times(CREATE), server.times(CANCEL)) == (2, 1)
+
+
+def test_a_warehouse_that_is_away_for_a_moment_gets_its_record_in_the_same_run(shop: Replication) -> None:
+    with flaky_port(shop.lake.port) as flaky, scripted(script()) as server:
+        block(server.url).save("crm", overwrite=True)
+        Warehouse(target=shop.lake.model_copy(update={"port": flaky.port})).save("warehouse", overwrite=True)
+        flaky.hang_ups[b""] = 1
+        ended = replicate("crm", first_pause_seconds=0.01, return_state=True)
+        Warehouse(target=shop.lake).save("warehouse", overwrite=True)
+        assert tries(ended, "sync", "record the sync") == {"sync": 1, "record the sync": 2}
+        assert (ended.type, server.times(CREATE)) == (StateType.COMPLETED, 1)
+
+
 def statuses(job_id: int) -> set[str]:
     """Return how `ops.syncs` says that a sync ended; nothing if it does not say."""
     with Warehouse.load("warehouse").connect() as database:
@@ -133,7 +169,7 @@ def test_a_run_that_died_before_recording_is_tried_again_without_a_second_sync(s
             state: State[Any] = run_flow(
                 replicate,
                 flow_run=prefect.read_flow_run(run.id),
-                parameters={"source": "shop"},
+                parameters={"source": "shop", "first_pause_seconds": 0.01},
                 return_type="state",
             )
             return state
@@ -197,8 +233,10 @@ def test_a_source_that_has_changed_is_told_of_and_a_lost_key_stops_the_run(guard
         }
         before = newest()
         source.execute("alter table second drop constraint second_pkey")
+        ended = replicate("shop", return_state=True)
         with pytest.raises(SourceSchemaChanged, match=r"public\.second: no valid unique index"):
-            replicate("shop")
+            ended.result()
+        assert tries(ended, "look at the source") == {"look at the source": 1}
         source.execute("alter table second add primary key (id)")
     assert newest() == before
 
