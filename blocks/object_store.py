@@ -13,11 +13,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 from pydantic import Field, PrivateAttr, SecretStr
 
+from blocks.errors import FloeError, PermanentError, ServiceUnavailable
 from blocks.strict_block import StrictBlock
-from lambda_csv_loader.errors import FloeError
 from lambda_csv_loader.object_store import Bucket, ObjectRef, client
 from lambda_csv_loader.queues import QueueDepths, Queues
 from lambda_csv_loader.settings import ObjectStoreSettings, load_settings
@@ -82,7 +88,7 @@ class LandingBucket(StrictBlock):
         depths: QueueDepths = self._queues.depths()
         return depths
 
-    def load_files(self, refs: Sequence[ObjectRef], request_id: str) -> dict[str, str]:
+    def load_files(self, refs: Sequence[ObjectRef], request_id: str) -> dict[str, FloeError]:
         """Load files, by the Lambda function or in this process.
 
         Args:
@@ -90,12 +96,13 @@ class LandingBucket(StrictBlock):
             request_id: goes into the ledger (in-process only; Lambda has one of its own).
 
         Returns:
-            For each key that could not be loaded, why; the ledger tells what became of the others.
+            For each key that could not be loaded, why; the ledger tells what became of the others. The
+            error is transient where trying again may help and no function can be at work on the file.
         """
         if self.function_name is not None:
             return self._invoke(refs)
         outcomes = self.loader().load_many(refs, request_id=request_id)
-        return {ref.key: outcome.what for ref, outcome in outcomes.items() if isinstance(outcome, FloeError)}
+        return {ref.key: outcome for ref, outcome in outcomes.items() if isinstance(outcome, FloeError)}
 
     def loader(self) -> Loader:
         """Return the loader of this process: this bucket, and warehouse and contracts of the settings.
@@ -136,7 +143,7 @@ class LandingBucket(StrictBlock):
 
         return S3Bucket(bucket_name=self.bucket, credentials=self.credentials(), bucket_folder=folder)
 
-    def _invoke(self, refs: Sequence[ObjectRef]) -> dict[str, str]:
+    def _invoke(self, refs: Sequence[ObjectRef]) -> dict[str, FloeError]:
         if self._function is None:
             # Never sent twice by itself: the first may still run, and each costs its time. The answer
             # comes when the function ends, at most 15 minutes later.
@@ -148,20 +155,32 @@ class LandingBucket(StrictBlock):
             answer = self._function.invoke(FunctionName=self.function_name, Payload=payload)
             said = json.load(answer["Payload"]) or {}
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "an error without a code")
-            return self._all_failed(refs, f"answered {code}")
+            return self._all_failed(refs, _refusal(error))
+        except (EndpointConnectionError, ConnectTimeoutError) as error:
+            return self._all_failed(refs, ServiceUnavailable(f"cannot be reached: {type(error).__name__}"))
         except (BotoCoreError, HTTPClientError, ValueError) as error:
-            return self._all_failed(refs, f"does not answer: {type(error).__name__}")
+            return self._all_failed(refs, PermanentError(f"does not answer: {type(error).__name__}"))
         if "FunctionError" in answer:
-            return self._all_failed(refs, f"failed: {said.get('errorType')}: {said.get('errorMessage')}")
+            how = f"failed: {said.get('errorType')}: {said.get('errorMessage')}"
+            return self._all_failed(refs, PermanentError(how))
         failed = {failure["itemIdentifier"] for failure in said.get("batchItemFailures", [])}
-        return {ref.key: "the function could not load it" for ref in refs if ref.file_id in failed}
+        why = PermanentError("the function could not load it")
+        return {ref.key: why for ref in refs if ref.file_id in failed}
 
-    def _all_failed(self, refs: Sequence[ObjectRef], how: str) -> dict[str, str]:
-        return dict.fromkeys((ref.key for ref in refs), f"the function {self.function_name} {how}")
+    def _all_failed(self, refs: Sequence[ObjectRef], how: FloeError) -> dict[str, FloeError]:
+        why = type(how)(f"the function {self.function_name} {how.what}")
+        return {ref.key: why for ref in refs}
 
     def _settings(self) -> ObjectStoreSettings:
         return ObjectStoreSettings(**self.model_dump(include=set(ObjectStoreSettings.model_fields)))
+
+
+def _refusal(error: ClientError) -> FloeError:
+    """Return what an answer of Lambda's own means: the function was not run."""
+    code = error.response.get("Error", {}).get("Code", "an error without a code")
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    passes = status == 429 or status >= 500
+    return (ServiceUnavailable if passes else PermanentError)(f"answered {code}")
 
 
 def _record(ref: ObjectRef) -> dict[str, Any]:

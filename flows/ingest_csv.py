@@ -21,8 +21,9 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
-from blocks.errors import PermanentError
+from blocks.errors import FloeError, PermanentError, TransientError
 from blocks.object_store import LandingBucket
+from flows.retries import FIRST_PAUSE_SECONDS, Steps
 from lambda_csv_loader.groups import LANDING
 from lambda_csv_loader.ledger import LedgerRow, is_settled, loaded_contents, newest_uploads
 from lambda_csv_loader.object_store import ObjectGone, ObjectRef
@@ -90,11 +91,13 @@ def ingest_csv(
     until: date | None = None,
     wait_seconds: float = 600,
     patience_seconds: float = 20,
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
 ) -> IngestResult:
     """Let events load what they are loading, load what they missed, and say how every file fared.
 
     The bucket is compared with the ledger, so a run can be repeated or interrupted at any point: what
-    is loaded is never loaded again.
+    is loaded is never loaded again. That is why each step may be tried again when a server did not
+    answer; of the files, those that the ledger does not settle and that were not refused for good.
 
     Args:
         dataset: the dataset, as its contract names it
@@ -103,25 +106,32 @@ def ingest_csv(
         until: only files uploaded on this day (UTC) or earlier
         wait_seconds: how long events get at most before the sweep loads what is left
         patience_seconds: how long events may make no progress before the sweep takes over
+        first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
         NoContract: the dataset is not declared.
         BadPrefix: the prefix reaches beyond the dataset.
         FilesStuck: a file could be neither loaded nor refused, or the dead-letter queue is not empty.
+        StoreUnavailable, QueueUnavailable, WarehouseUnavailable: no answer, several times in a row.
     """
+    steps, until_then = Steps(first_pause_seconds), time.monotonic() + wait_seconds
     landing = cast(LandingBucket, LandingBucket.load("landing"))
     try:
         landing.loader().contracts.get(dataset)
-        files = _Files(landing, dataset, _prefix(dataset, prefix), since, until)
+        own = _prefix(dataset, prefix)
+        files = steps.run("list the files", lambda: _Files(landing, dataset, own, since, until))
         loaded_before = files.count("loaded")
         bar = _Bar(dataset, files.total)
         bar.show(files.settled)
         if files.pending:
-            _let_events_load(landing, files, bar, wait_seconds, patience_seconds)
-        failures = _sweep(landing, files, bar)
+            steps.run(
+                "let events load",
+                lambda: _let_events_load(landing, files, bar, until_then, patience_seconds),
+            )
+        failures = _sweep(steps, landing, files, bar)
         result = files.result(loaded_before)
         _publish(landing, files, result)
-        _fail_if_stuck(landing, files, failures)
+        steps.run("see that no file is stuck", lambda: _fail_if_stuck(landing, files, failures))
         return result
     finally:
         landing.close()
@@ -237,12 +247,12 @@ class _Bar:
 
 
 def _let_events_load(
-    landing: LandingBucket, files: _Files, bar: _Bar, wait_seconds: float, patience_seconds: float
+    landing: LandingBucket, files: _Files, bar: _Bar, until_then: float, patience_seconds: float
 ) -> None:
     """Wait while events drain the queue: they hold the same files, and twice the work helps nobody."""
-    started = moved = time.monotonic()
+    moved = time.monotonic()
     best = (landing.depths().waiting, len(files.pending))
-    while best[0] and files.pending and time.monotonic() - started < wait_seconds:
+    while best[0] and files.pending and time.monotonic() < until_then:
         time.sleep(POLL_SECONDS)
         waiting = landing.depths().waiting
         if waiting != best[0]:
@@ -257,30 +267,42 @@ def _let_events_load(
             return
 
 
-def _sweep(landing: LandingBucket, files: _Files, bar: _Bar) -> dict[str, str]:
+def _sweep(steps: Steps, landing: LandingBucket, files: _Files, bar: _Bar) -> dict[str, FloeError]:
     """Load what the ledger does not settle; return the keys that could not be, with the reason."""
-    pending = files.pending
-    if not pending:
-        return {}
+    failures: dict[str, FloeError] = {}
+    if files.pending:
+        try:
+            steps.run("sweep", lambda: _sweep_once(landing, files, bar, failures))
+        except TransientError:
+            # Which files still fail is told with all the others, not instead of them.
+            steps.run("read the ledger", files.read_ledger)
+    return failures
+
+
+def _sweep_once(landing: LandingBucket, files: _Files, bar: _Bar, failures: dict[str, FloeError]) -> None:
+    """Load what the ledger does not settle and `failures` does not hold for good; renew `failures`."""
+    for key in [key for key, error in failures.items() if isinstance(error, TransientError)]:
+        del failures[key]
+    pending = [ref for ref in files.pending if ref.key not in failures]
     get_run_logger().info("Sweeping %d files that no event has loaded", len(pending))
     request_id = f"{SWEEP}{flow_run.get_id() or ''}"
     chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
-    failures: dict[str, str] = {}
     # In this process the loader reads several files of a chunk at once and publishes them together.
     workers = PARALLEL_INVOCATIONS if landing.function_name else 1
 
-    def load(chunk: Sequence[ObjectRef]) -> dict[str, str]:
+    def load(chunk: Sequence[ObjectRef]) -> dict[str, FloeError]:
         return landing.load_files(chunk, request_id)
 
     settled = files.settled
     with ThreadPoolExecutor(workers) as pool:
         for chunk, failed in zip(chunks, pool.map(load, chunks), strict=True):
-            failures |= failed
+            failures.update(failed)
             settled += len(chunk) - len(failed)
             bar.show(settled)
     files.read_ledger()
     bar.show(files.settled)
-    return failures
+    if transient := [error for error in failures.values() if isinstance(error, TransientError)]:
+        raise transient[0]
 
 
 def _publish(landing: LandingBucket, files: _Files, result: IngestResult) -> None:
@@ -321,10 +343,11 @@ def _publish(landing: LandingBucket, files: _Files, result: IngestResult) -> Non
             )
 
 
-def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, str]) -> None:
+def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, FloeError]) -> None:
     stuck = [ref.key for ref in files.pending if _is_there(landing, ref.key)]
     if stuck:
-        shown = "; ".join(f"{key}: {failures.get(key, 'not in the ledger')}" for key in stuck[:5])
+        said = {key: failures[key].what if key in failures else "not in the ledger" for key in stuck[:5]}
+        shown = "; ".join(f"{key}: {why}" for key, why in said.items())
         raise FilesStuck(
             f"{len(stuck)} files could be neither loaded nor refused: {shown}",
             state="they are in the bucket, nothing of them is in the warehouse",

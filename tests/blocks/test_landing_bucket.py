@@ -14,6 +14,7 @@ import pytest
 
 import blocks.object_store as room
 from blocks.object_store import LandingBucket
+from lambda_csv_loader.errors import FloeError, PermanentError, TransientError
 from lambda_csv_loader.events import objects_of
 from lambda_csv_loader.object_store import ObjectRef
 from lambda_csv_loader.settings import LoaderSettings
@@ -90,22 +91,37 @@ def test_files_are_handed_to_the_function_as_events(service: LambdaService, land
 
 def test_files_that_the_function_names_have_failed(service: LambdaService, landing: LandingBucket) -> None:
     service.answer = {"batchItemFailures": [{"itemIdentifier": REFS[1].file_id}]}
-    assert landing.load_files(REFS, "run") == {REFS[1].key: "the function could not load it"}
+    (failure,) = landing.load_files(REFS, "run").items()
+    assert (failure[0], failure[1].what) == (REFS[1].key, "the function could not load it")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "answer", "said"),
+    ("status", "headers", "answer", "kind", "said"),
     [
         (
             200,
             {"X-Amz-Function-Error": "Unhandled"},
             {"errorType": "Runtime.ExitError", "errorMessage": "out of memory"},
+            PermanentError,
             "failed: Runtime.ExitError: out of memory",
         ),
-        (429, {"x-amzn-ErrorType": "TooManyRequestsException"}, {}, "answered TooManyRequestsException"),
-        (500, {"x-amzn-ErrorType": "ServiceException"}, {}, "answered ServiceException"),
+        (
+            429,
+            {"x-amzn-ErrorType": "TooManyRequestsException"},
+            {},
+            TransientError,
+            "answered TooManyRequestsException",
+        ),
+        (500, {"x-amzn-ErrorType": "ServiceException"}, {}, TransientError, "answered ServiceException"),
+        (
+            404,
+            {"x-amzn-ErrorType": "ResourceNotFoundException"},
+            {},
+            PermanentError,
+            "answered ResourceNotFoundException",
+        ),
     ],
-    ids=["function-error", "throttled", "service-error"],
+    ids=["function-error", "throttled", "service-error", "no-function"],
 )
 def test_an_error_is_the_reason_of_every_file_and_nothing_is_sent_twice(
     service: LambdaService,
@@ -113,11 +129,15 @@ def test_an_error_is_the_reason_of_every_file_and_nothing_is_sent_twice(
     status: int,
     headers: dict[str, str],
     answer: dict[str, str],
+    kind: type[FloeError],
     said: str,
 ) -> None:
     service.status, service.headers, service.answer = status, headers, answer
     failures = landing.load_files(REFS, "run")
-    assert failures == {ref.key: f"the function floe-csv-loader {said}" for ref in REFS}
+    assert {key: failure.what for key, failure in failures.items()} == {
+        ref.key: f"the function floe-csv-loader {said}" for ref in REFS
+    }
+    assert all(isinstance(failure, kind) for failure in failures.values())
     assert len(service.sent) == 1
 
 
@@ -128,7 +148,9 @@ def test_a_function_that_does_not_answer_in_time_is_not_invoked_again(
     monkeypatch.setattr(room, "FUNCTION_SECONDS", -9)
     service.seconds = 2.5
     failures = landing.load_files(REFS, "run")
-    assert set(failures.values()) == {"the function floe-csv-loader does not answer: ReadTimeoutError"}
+    assert {(failure.what, isinstance(failure, TransientError)) for failure in failures.values()} == {
+        ("the function floe-csv-loader does not answer: ReadTimeoutError", False)
+    }
     assert len(service.sent) == 1
 
 

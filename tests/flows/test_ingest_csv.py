@@ -19,6 +19,8 @@ from blocks.object_store import LandingBucket
 from blocks.settings import ObjectStoreSettings
 from flows.ingest_csv import BadPrefix, FilesStuck, IngestResult, ingest_csv
 from lambda_csv_loader.contract import NoContract
+from tests.flaky_port import FlakyPort, flaky_port
+from tests.step_runs import tries
 
 HEAD = "day_id,item,quantity\n"
 _numbers = itertools.count(1)
@@ -166,10 +168,35 @@ def test_a_file_that_can_be_neither_loaded_nor_refused_fails_the_run(stack: File
     stack.contract(dataset, "mode: append\ncolumns:\n  - {name: item, type: date}\n")
     key = stack.put(f"landing/{dataset}/b.csv", "item\n2003-01-02\n")
     stack.lose_events()
+    ended = ingest_csv(dataset, return_state=True)
     with pytest.raises(
         FilesStuck, match=f"1 files could be neither loaded nor refused: {key}: .*item is bigint"
     ):
-        ingest_csv(dataset)
+        ended.result()
+    assert tries(ended, "sweep", "see that no file is stuck") == {"sweep": 1, "see that no file is stuck": 1}
+
+
+@pytest.fixture
+def flaky_store(stack: FileStack) -> Iterator[FlakyPort]:
+    """The object store as the flow sees it, behind a port that hangs up when told to."""
+    with flaky_port(int(str(stack.store.endpoint_url).rpartition(":")[2])) as flaky:
+        flaky_store = {"endpoint_url": f"http://127.0.0.1:{flaky.port}"}
+        LandingBucket(**{**stack.store.model_dump(), **flaky_store}).save("landing", overwrite=True)
+        yield flaky
+    LandingBucket(**stack.store.model_dump()).save("landing", overwrite=True)
+
+
+def test_a_store_that_is_down_for_a_moment_only_delays_the_run(
+    stack: FileStack, dataset: str, flaky_store: FlakyPort
+) -> None:
+    stack.put(f"landing/{dataset}/a.csv", HEAD + "1,1,1\n")
+    stack.lose_events()
+    # The client sends a request three times before it gives up: once when listing, once when loading.
+    flaky_store.hang_ups = {b"GET /": 3, b"HEAD /": 3}
+    ended = ingest_csv(dataset, first_pause_seconds=0.01, return_state=True)
+    assert numbers(ended.result()) == (1, 0, 1, 1, 1)
+    assert tries(ended, "list the files", "sweep") == {"list the files": 2, "sweep": 2}
+    assert stack.query(f"select count(*) from raw_files.{dataset}") == [(1,)]
 
 
 def test_an_undeclared_dataset_is_refused(stack: FileStack) -> None:
