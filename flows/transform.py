@@ -12,7 +12,9 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.dbt import DbtProject, DbtResult
+from blocks.publication import Publication
 from flows.dbt_nodes import DbtNodes
+from flows.retries import FIRST_PAUSE_SECONDS, Steps
 
 # Unit tests test the models' code on made-up rows: for `make test`, not for every day's data.
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
@@ -40,39 +42,59 @@ class TransformResult(BaseModel):
 
 
 @flow(name="transform", flow_run_name="transform marts")
-def transform(full_refresh: bool = False) -> TransformResult:
+def transform(
+    full_refresh: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+) -> TransformResult:
     """Run dbt over everything, then let readers see the new marts, all at once.
 
     A failing model or test publishes nothing: readers keep the last good set, and the build tables
-    and the history go back to it.
+    and the history go back to it. The steps before and after dbt are tried again when the warehouse
+    did not answer; dbt tells of a lost warehouse in words only, so its failures are never transient.
 
     Args:
         full_refresh: rebuild incremental models from the beginning
+        first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
         DbtFailed: a node failed; the message names each.
+        WarehouseUnavailable: the warehouse did not answer, several times in a row.
     """
     with concurrency("transform", lease_duration=LEASE_SECONDS, strict=True):
-        return _build_and_publish(full_refresh)
+        return _build_and_publish(full_refresh, Steps(first_pause_seconds))
 
 
-def _build_and_publish(full_refresh: bool) -> TransformResult:
+def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
     project = cast(DbtProject, DbtProject.load("dbt"))
     run = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
-    with project.warehouse.publisher() as publisher:
-        if publisher.begin(run):
-            get_run_logger().warning("An earlier build ended without a word; restored what is published")
+
+    def begin() -> bool:
+        with project.warehouse.publisher() as publisher:
+            return publisher.begin(run)
+
+    def restore() -> None:
+        with project.warehouse.publisher() as publisher:
+            publisher.restore(run)
+
+    if steps.run("begin the build", begin):
+        get_run_logger().warning("An earlier build ended without a word; restored what is published")
     try:
         nodes = DbtNodes("transform-build")
         result = project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
-    except BaseException:
-        # Also on cancellation: nothing half-built may stay.
-        with project.warehouse.publisher() as publisher:
-            publisher.restore(run)
+    except Exception:
+        steps.run("restore what is published", restore)
         raise
-    with project.warehouse.publisher() as publisher:
-        publication = publisher.publish(run, marts(result))
+    except BaseException:
+        # Also on cancellation nothing half-built may stay, and there is no time for pauses.
+        restore()
+        raise
+    publication = steps.run("publish", lambda: _publish(project, run, result))
     return _summary(result, publication.publication_id)
+
+
+def _publish(project: DbtProject, run: str, result: DbtResult) -> Publication:
+    # Publishing twice would count as two sets, so only what comes before it is transient: connecting.
+    with project.warehouse.publisher() as publisher:
+        return publisher.publish(run, marts(result))
 
 
 def marts(result: DbtResult) -> list[str]:
