@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from blocks.dbt_failures import failed_nodes, without
 from blocks.errors import ConfigurationError, DbtFailed
 from blocks.settings import ROOT
 from blocks.strict_block import StrictBlock
@@ -70,10 +71,6 @@ class DbtResult(BaseModel):
         """Count the nodes that ended with one of `statuses`, of one of `kinds` (all when empty)."""
         return sum(node.status in statuses and (not kinds or node.kind in kinds) for node in self.nodes)
 
-    def failed(self) -> list[NodeEvent]:
-        """Return the nodes that ended in an error."""
-        return [node for node in self.nodes if node.status == "error"]
-
 
 class DbtProject(StrictBlock):
     """Floe's dbt project with the warehouse it builds in."""
@@ -86,6 +83,7 @@ class DbtProject(StrictBlock):
     output: Path = Field(description="folder for dbt's target and log folders")
     threads: int | None = Field(None, ge=1, description="nodes built at once; empty for the profile's")
     schema_prefix: str = Field("", description="put before each schema's name; empty in production")
+    project: Path | None = Field(None, description="folder of the dbt project; empty for Floe's own")
 
     def run(self, arguments: list[str], on_event: Callable[[NodeEvent], None]) -> DbtResult:
         """Run dbt and report each node as it starts and ends.
@@ -98,10 +96,11 @@ class DbtProject(StrictBlock):
             Every node's end, when none failed.
 
         Raises:
-            DbtFailed: a node failed; the message names each with dbt's words.
+            DbtFailed: a node failed; the message names each with dbt's words, and of a test how many rows
+                failed and the query that shows them.
             ConfigurationError: dbt could not start, parse or compile the project.
         """
-        target = self.output / "target"
+        target, secrets = self.output / "target", self.warehouse.secrets()
         results = target / "run_results.json"
         results.unlink(missing_ok=True)
         errors: list[str] = []
@@ -111,27 +110,28 @@ class DbtProject(StrictBlock):
         ):
             assert process.stdout is not None  # noqa: S101 - stdout=PIPE was asked for
             for line in process.stdout:
-                event = parse_event(line)
+                event = parse_event(line, secrets)
                 if isinstance(event, NodeEvent):
                     on_event(event)
                 elif event:
                     errors.append(event)
             code = process.wait()
             stderr.seek(0)
-            errors += stderr.read().splitlines()[-5:]
+            errors += without(secrets, stderr.read()).splitlines()[-5:]
         if code not in (0, 1) or not results.exists():
             raise ConfigurationError(
                 f"dbt {arguments[0]} ended with code {code}: {' | '.join(errors[-5:]) or 'no message'}",
                 state="nothing was published",
                 next_command=f"read {self.output / 'logs' / 'dbt.log'}",
             )
-        return verdict(json.loads(results.read_text()), arguments[0])
+        return verdict(json.loads(results.read_text()), arguments[0], target, secrets)
 
     def _command(self, arguments: list[str]) -> list[str]:
         options = ["--target", self.warehouse.dbt_target()]
         if self.threads is not None:
             options += ["--threads", str(self.threads)]
-        folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+        project = str(self.project or PROJECT)
+        folders = ["--project-dir", project, "--profiles-dir", project]
         log = ["--log-format", "json", "--log-level", "info", "--no-use-colors"]
         module = [sys.executable, "-m", "blocks.dbt_process"]
         return [*module, *arguments, *options, *folders, *log]
@@ -147,8 +147,12 @@ class DbtProject(StrictBlock):
         }
 
 
-def parse_event(line: str) -> NodeEvent | str | None:
+def parse_event(line: str, secrets: Sequence[str] = ()) -> NodeEvent | str | None:
     """Read one line of dbt's JSON log.
+
+    Args:
+        line: of it.
+        secrets: what must not be in the texts.
 
     Returns:
         A `NodeEvent` for a node's start or end, the text of an error of dbt itself, else None.
@@ -167,11 +171,13 @@ def parse_event(line: str) -> NodeEvent | str | None:
         or node.get("node_status") in _STATUS
         or info["name"].startswith("Skip")
     ):
-        return _node_event(info, data, node)
-    return str(info.get("msg", "")) if info.get("level") == "error" else None
+        return _node_event(info, data, node, secrets)
+    return without(secrets, str(info.get("msg", ""))) if info.get("level") == "error" else None
 
 
-def _node_event(info: dict[str, Any], data: dict[str, Any], node: dict[str, Any]) -> NodeEvent:
+def _node_event(
+    info: dict[str, Any], data: dict[str, Any], node: dict[str, Any], secrets: Sequence[str]
+) -> NodeEvent:
     if info["name"] == "LogStartLine":
         status: Status = "running"
     elif info["name"].startswith("Skip"):
@@ -183,19 +189,23 @@ def _node_event(info: dict[str, Any], data: dict[str, Any], node: dict[str, Any]
         name=node.get("node_name", node["unique_id"]),
         kind=node.get("resource_type", "node"),
         status=status,
-        message=str(info.get("msg", "")),
+        message=without(secrets, str(info.get("msg", ""))),
         seconds=float(data.get("execution_time") or 0),
         total=int(data.get("total") or 0),
     )
 
 
-def verdict(run_results: dict[str, Any], command: str) -> DbtResult:
+def verdict(
+    run_results: dict[str, Any], command: str, target: Path | None = None, secrets: Sequence[str] = ()
+) -> DbtResult:
     """Judge a run by dbt's own results file, which alone says which nodes were skipped.
 
     Args:
         run_results: the parsed `run_results.json`
             (https://schemas.getdbt.com/dbt/run-results/v6.json).
         command: the dbt command, for the message.
+        target: dbt's target folder, for the names of compiled files.
+        secrets: what must not be in the message.
 
     Raises:
         DbtFailed: a node failed.
@@ -213,13 +223,14 @@ def verdict(run_results: dict[str, Any], command: str) -> DbtResult:
         for result in run_results["results"]
     ]
     outcome = DbtResult(nodes=nodes, seconds=float(run_results["elapsed_time"]))
-    failed = outcome.failed()
-    if failed:
-        named = "; ".join(f"{node.kind} {node.name}: {' '.join(node.message.split())}" for node in failed)
+    failing = [result for result in run_results["results"] if _STATUS[result["status"]] == "error"]
+    if failed := failed_nodes(failing, target, secrets):
         raise DbtFailed(
-            f"dbt {command}: {len(failed)} failed, {outcome.count('skipped')} skipped. {named}",
+            f"dbt {command}: {len(failed)} failed, {outcome.count('skipped')} skipped. "
+            + "; ".join(map(str, failed)),
             state="nothing was published",
             next_command="mend the data or the model, then floe run transform/marts",
+            failed=failed,
         )
     return outcome
 

@@ -13,7 +13,13 @@ FloeError                     lambda_csv_loader/errors.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from lambda_csv_loader.errors import FloeError, PermanentError, TransientError
+
+if TYPE_CHECKING:
+    from blocks.dbt_failures import FailedNode
 
 __all__ = [
     "ConfigurationError",
@@ -34,4 +40,20 @@ class ServiceUnavailable(TransientError):
 
 
 class DbtFailed(PermanentError):
-    """dbt ended with failed nodes; nothing was published."""
+    """dbt ended with failed nodes; nothing was published.
+
+    Args:
+        what: which nodes.
+        failed: each of them.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        state: str | None = None,
+        next_command: str | None = None,
+        failed: Sequence[FailedNode] = (),
+    ) -> None:
+        super().__init__(what, state=state, next_command=next_command)
+        self.failed = failed

@@ -18,6 +18,9 @@ from lambda_csv_loader.retrying import RetryingSession
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.settings import SnowflakeSettings
 
+# Of a key; to hide shorter ones would spoil texts and hide nothing.
+SHORT_LINE = 16
+
 
 class Cursor(Protocol):
     """What both engines' cursors have in common (PEP 249)."""
@@ -84,6 +87,10 @@ class Warehouse(StrictBlock):
         """Return the name of the target in `dbt/profiles.yml`."""
         return "local" if isinstance(self.target, DuckLakeSettings) else "snowflake"
 
+    def secrets(self) -> list[str]:
+        """Return what dbt is given and must never show; DuckLake's password is in a file of its own."""
+        return [] if isinstance(self.target, DuckLakeSettings) else _secrets(self.target)
+
     def dbt_environment(self) -> dict[str, str]:
         """Return the variables that `dbt/profiles.yml` reads for this warehouse."""
         if isinstance(self.target, DuckLakeSettings):
@@ -102,6 +109,14 @@ class Warehouse(StrictBlock):
             "SNOWFLAKE_WAREHOUSE": self.target.warehouse,
             "SNOWFLAKE_DATABASE": self.target.database,
         }
+
+
+def _secrets(target: SnowflakeSettings) -> list[str]:
+    """Return each text that tells a secret: of a key also every line, since texts are folded anew."""
+    phrase = target.private_key_passphrase
+    whole = [target.private_key.get_secret_value(), phrase.get_secret_value() if phrase else ""]
+    lines = [line for line in whole[0].splitlines() if len(line) > SHORT_LINE and "-----" not in line]
+    return [text for text in (*whole, *lines) if text]
 
 
 def _opened(target: DuckLakeSettings | SnowflakeSettings, read_only: bool) -> Any:

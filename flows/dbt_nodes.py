@@ -10,20 +10,25 @@ where one request each would keep it busy longer than dbt is.
 from __future__ import annotations
 
 import time
-from typing import cast
+from collections.abc import Sequence
+from logging import Logger, LoggerAdapter
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State, StateDetails, StateType, TaskRun
 from prefect.context import get_run_context
 from prefect.events import Event
 from prefect.logging import get_run_logger
+from prefect.logging.loggers import task_run_logger
 from prefect.states import Completed, Failed, Running
 from prefect.types import DateTime
 from prefect.utilities.engine import emit_task_run_state_change_event
 
 from blocks.dbt import NodeEvent
+from blocks.dbt_failures import FailedNode
+from flows.stream_bars import drawn
 
 # Each update is a request of its own; a bar need not move faster than it is looked at.
 PROGRESS_SECONDS = 1.0
@@ -75,6 +80,38 @@ class DbtNodes:
             self._ended.add(event.unique_id)
             self._log(event)
             self._progress(event)
+
+    def explain(self, failed: Sequence[FailedNode], key: str) -> None:
+        """Show the SQL of failed nodes in the logs of their task runs, and all of them in a table.
+
+        Args:
+            failed: the nodes, whose ends were reported.
+            key: of the table artifact.
+        """
+        for node in failed:
+            where = f" ({node.compiled})" if node.compiled else ""
+            sql = f"its SQL{where}:\n{node.sql}" if node.sql else "it has no compiled SQL"
+            logger = self._logger_of(node.unique_id)
+            logger.error("%s %s: %s", node.kind, node.name, sql)
+            if node.query:
+                logger.error(
+                    "%s %s: %s failing rows: %s", node.kind, node.name, node.failing_rows, node.query
+                )
+        table = [
+            {
+                "node": f"{node.kind} {node.name}",
+                "dbt says": node.message,
+                "failing rows": node.failing_rows,
+                "see them": node.query,
+                "compiled SQL": node.compiled,
+            }
+            for node in failed
+        ]
+        drawn(lambda: create_table_artifact(key=key, table=table, description="What failed in dbt build"))
+
+    def _logger_of(self, unique_id: str) -> Logger | LoggerAdapter[Any]:
+        task_run = self._task_runs.get(unique_id)
+        return task_run_logger(task_run, _dbt_node) if task_run is not None else self._logger
 
     def _emit(self, unique_id: str, name: str, state: State) -> None:
         at = cast(DateTime, state.timestamp)

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.dbt import DbtProject, DbtResult
+from blocks.errors import DbtFailed
 from blocks.publication import Publication
 from flows.dbt_nodes import DbtNodes
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
@@ -78,8 +79,7 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
     if steps.run("begin the build", begin):
         get_run_logger().warning("An earlier build ended without a word; restored what is published")
     try:
-        nodes = DbtNodes("transform-build")
-        result = project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
+        result = _build(project, full_refresh)
     except Exception:
         steps.run("restore what is published", restore)
         raise
@@ -89,6 +89,15 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         raise
     publication = steps.run("publish", lambda: _publish(project, run, result))
     return _summary(result, publication.publication_id)
+
+
+def _build(project: DbtProject, full_refresh: bool) -> DbtResult:
+    nodes = DbtNodes("transform-build")
+    try:
+        return project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
+    except DbtFailed as failure:
+        nodes.explain(failure.failed, "transform-failures")
+        raise
 
 
 def _publish(project: DbtProject, run: str, result: DbtResult) -> Publication:

@@ -51,7 +51,12 @@ ONE_PROCESS = {
         "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
         "prefect": (
             *(f"flows/test_{flow}" for flow in ("ingest_csv", "latest_only", "publish", "replicate")),
-            *("flows/test_dbt_nodes", "flows/test_reconcile_flow", "flows/test_retries"),
+            *(
+                "flows/test_dbt_nodes",
+                "flows/test_reconcile_flow",
+                "flows/test_retries",
+                "flows/test_transform",
+            ),
             *("deployments/test_automations", "deployments/commands/test_connections_command"),
         ),
     }.items()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks.dbt import NodeEvent, parse_event, verdict
 from blocks.errors import DbtFailed
+from blocks.warehouse import Warehouse
+from lambda_csv_loader.settings import SnowflakeSettings
 
 
 def log_line(name: str, status: str, level: str = "info", msg: str = "words", **data: object) -> str:
@@ -61,7 +66,7 @@ def test_an_error_of_dbt_itself_keeps_its_text() -> None:
     assert parse_event(line) == "Compilation Error"
 
 
-def results(*pairs: tuple[str, str]) -> dict[str, object]:
+def results(*pairs: tuple[str, str]) -> dict[str, Any]:
     """Return the parts of run_results.json that count."""
     return {
         "elapsed_time": 2.0,
@@ -95,3 +100,53 @@ def test_a_good_run_counts_by_kind_and_knows_the_schema() -> None:
     outcome = verdict(results(("model.floe.fct_sales", "success"), ("test.floe.t.1", "pass")), "build")
     assert (outcome.count("success", kinds=("model",)), outcome.count("success", kinds=("test",))) == (1, 1)
     assert [node.schema_name for node in outcome.nodes] == ["build", ""]
+
+
+def test_a_failed_test_is_told_with_its_rows_and_a_failed_model_with_its_sql(tmp_path: Path) -> None:
+    manifest = {"nodes": {"model.floe.broken": {"compiled_path": "/target/broken.sql"}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    run = results(("test.floe.unique_sale_key.abc", "fail"), ("model.floe.broken", "error"))
+    found, broken = run["results"]
+    found |= {"failures": 3, "relation_name": '"lake"."test_failures"."unique_sale_key"'}
+    broken |= {"failures": None, "compiled_code": "\nselect nothing_like_it"}
+    with pytest.raises(DbtFailed) as failure:
+        verdict(run, "build", tmp_path)
+    assert failure.value.what == (
+        "dbt build: 2 failed, 0 skipped. "
+        "test unique_sale_key: message of test.floe.unique_sale_key.abc "
+        '(3 failing rows: select * from "lake"."test_failures"."unique_sale_key"); '
+        "model broken: message of model.floe.broken"
+    )
+    assert [(node.sql, node.compiled) for node in failure.value.failed] == [
+        ("", ""),
+        ("select nothing_like_it", "/target/broken.sql"),
+    ]
+
+
+def test_no_secret_of_the_warehouse_is_in_what_is_told() -> None:
+    key = f"-----BEGIN PRIVATE KEY-----\n{'kE9y' * 16}\n{'sEc8' * 16}\n-----END PRIVATE KEY-----\n"
+    snowflake = SnowflakeSettings(
+        account="a",
+        user="u",
+        role="r",
+        warehouse="w",
+        database="d",
+        private_key=SecretStr(key),
+        private_key_passphrase=SecretStr("hush-hush"),
+    )
+    secrets = Warehouse(target=snowflake).secrets()
+    told = f"cannot read {key}, nor {key!r} with hush-hush"
+    run = results(("model.floe.broken", "error"))
+    run["results"][0] |= {"message": told, "compiled_code": told}
+    with pytest.raises(DbtFailed) as failure:
+        verdict(run, "build", secrets=secrets)
+    of_dbt = json.dumps({"info": {"name": "MainEncounteredError", "level": "error", "msg": told}})
+    texts = [
+        str(failure.value),
+        failure.value.failed[0].sql,
+        str(parse_event(log_line("LogModelResult", "error", msg=told), secrets)),
+        str(parse_event(of_dbt, secrets)),
+    ]
+    for text in texts:
+        assert "cannot read" in text
+        assert not any(secret in text for secret in ("kE9y", "sEc8", "hush-hush"))
