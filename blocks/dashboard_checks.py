@@ -1,14 +1,14 @@
-"""Checks of the dashboards against a warehouse, without reading a row."""
+"""Checks of the dashboards against the marts of dbt and of a warehouse, without reading a row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from blocks.dashboard_definitions import Dashboard, Filter, QuestionCard
 from blocks.dashboard_pages.answers import CardFailed, card_error, missing_columns
 from blocks.dashboard_pages.choices import Query
-from blocks.dashboard_queries import MARTS, Condition, ordering, render
+from blocks.dashboard_queries import MARTS, Condition, models_in, ordering, render
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,45 @@ def check_dashboards(dashboards: Sequence[Dashboard], query: Query) -> list[Chec
     """
     checked = []
     for dashboard in dashboards:
-        sources = [_FieldCheck(f"filter {each.key}", each.field) for each in dashboard.filters]
-        sources.append(_FieldCheck("data_as_of", dashboard.data_as_of))
-        checked += [_check_field(dashboard, each, query) for each in sources]
+        checked += [_check_field(dashboard, each, query) for each in _fields(dashboard)]
         checked += [_check_card(dashboard, card, query) for card in dashboard.questions]
     return checked
+
+
+def check_marts(dashboards: Sequence[Dashboard], marts: Collection[str]) -> list[CheckedCard]:
+    """Return the parts of the dashboards that read a mart which dbt does not build (any more).
+
+    The warehouse cannot tell: it keeps the mart until the next build.
+
+    Args:
+        dashboards: what to check.
+        marts: the names of all marts.
+    """
+    return [
+        CheckedCard(dashboard.key, name, str(dashboard.owner), (), f"dbt has no mart {', '.join(missing)}")
+        for dashboard in dashboards
+        for name, read in marts_read(dashboard)
+        if (missing := [mart for mart in read if mart not in marts])
+    ]
+
+
+def marts_read(dashboard: Dashboard) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each part of a dashboard that asks the warehouse something, and the marts that it reads."""
+    for each in _fields(dashboard):
+        yield each.name, (each.field.split(".")[0],)
+    for card in dashboard.questions:
+        yield card.key, models_in(card.query)
 
 
 @dataclass(frozen=True)
 class _FieldCheck:
     name: str
     field: str
+
+
+def _fields(dashboard: Dashboard) -> list[_FieldCheck]:
+    filters = [_FieldCheck(f"filter {each.key}", each.field) for each in dashboard.filters]
+    return [*filters, _FieldCheck("data_as_of", dashboard.data_as_of)]
 
 
 def _check_field(dashboard: Dashboard, field: _FieldCheck, query: Query) -> CheckedCard:

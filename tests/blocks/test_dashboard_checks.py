@@ -6,7 +6,7 @@ import duckdb
 import pytest
 from dashboard_marts import create_marts
 
-from blocks.dashboard_checks import CheckedCard, check_dashboards
+from blocks.dashboard_checks import CheckedCard, check_dashboards, check_marts, marts_read
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.dashboard_pages import CardUnanswered, Result, on_cursor
 
@@ -47,6 +47,18 @@ def test_a_dropped_mart_is_a_problem_of_every_card_that_reads_it(marts: duckdb.D
     found = {each.card for each in problems(marts)}
     assert {"return_rate_by_month", "lifetime_value", "category_table"} <= found
     assert "gross_sales_by_month" not in found
+
+
+def test_a_mart_that_dbt_does_not_have_is_a_problem_of_whatever_reads_it() -> None:
+    dashboards = load_dashboards(DASHBOARDS)
+    marts = {mart for each in dashboards for _, read in marts_read(each) for mart in read}
+    assert check_marts(dashboards, marts) == []
+    [found] = check_marts(dashboards, marts - {"fct_inventory_weekly"})
+    owner = "Merchandising <merchandising@example.com>"
+    assert found == CheckedCard("inventory", "data_as_of", owner, (), "dbt has no mart fct_inventory_weekly")
+    of_cards = {each.card for each in check_marts(dashboards, marts - {"dim_customers_history"})}
+    assert "changes_by_week" in of_cards
+    assert "best_customers" not in of_cards
 
 
 def test_a_column_that_the_chart_draws_must_be_in_the_answer(marts: duckdb.DuckDBPyConnection) -> None:
