@@ -221,9 +221,10 @@ def verdict(
             schema_name=_schema_of(result.get("relation_name")),
         )
         for result in run_results["results"]
+        if result["status"] != "no-op"  # an exposure, which dbt lists but does not run
     ]
     outcome = DbtResult(nodes=nodes, seconds=float(run_results["elapsed_time"]))
-    failing = [result for result in run_results["results"] if _STATUS[result["status"]] == "error"]
+    failing = [result for result in run_results["results"] if _STATUS.get(result["status"]) == "error"]
     if failed := failed_nodes(failing, target, secrets):
         raise DbtFailed(
             f"dbt {command}: {len(failed)} failed, {outcome.count('skipped')} skipped. "

@@ -17,8 +17,9 @@ from blocks.publication import Publication
 from flows.dbt_nodes import DbtNodes
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
 
-# Unit tests test the models' code on made-up rows: for `make test`, not for every day's data.
-BUILD = ["build", "--exclude-resource-type", "unit_test"]
+# Unit tests test the models' code on made-up rows: for `make test`, not for every day's data. Exposures
+# are nodes with nothing to do.
+BUILD = ["build", "--exclude-resource-type", "unit_test", "exposure"]
 # After a killed process its slot is free again within this time.
 LEASE_SECONDS = 60
 

@@ -150,3 +150,8 @@ def test_no_secret_of_the_warehouse_is_in_what_is_told() -> None:
     for text in texts:
         assert "cannot read" in text
         assert not any(secret in text for secret in ("kE9y", "sEc8", "hush-hush"))
+
+
+def test_a_node_that_dbt_does_not_run_is_left_out() -> None:
+    outcome = verdict(results(("model.floe.dim_items", "success"), ("exposure.floe.sales", "no-op")), "build")
+    assert [node.name for node in outcome.nodes] == ["dim_items"]
