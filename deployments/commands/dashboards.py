@@ -1,4 +1,4 @@
-"""`floe dashboards`: check the dashboard files against the marts, and draw them now."""
+"""`floe dashboards`: check the dashboard files against the marts, tell dbt of them, draw them now."""
 
 from __future__ import annotations
 
@@ -13,28 +13,62 @@ from rich.markup import escape
 from deployments.terminal import console
 
 if TYPE_CHECKING:
+    from blocks.dashboard_checks import CheckedCard
     from blocks.dashboard_pages import Query
 
 app = typer.Typer(no_args_is_help=True, help="Dashboards as code: deployments/dashboards/*.yaml.")
 
+Project = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="The dbt project of the marts; by default dbt/."),
+]
+
 
 @app.command()
-def check() -> None:
-    """Resolve every card's SQL on the marts; exit 1 and name card and owner where one does not."""
-    from blocks.dashboard_checks import check_dashboards
+def check(project: Project = None) -> None:
+    """Resolve every card's SQL on the marts; exit 1 and name card and owner where one does not.
+
+    dbt must know the marts, and its exposures must be those of the dashboards.
+    """
+    from blocks.dashboard_checks import check_dashboards, check_marts
+    from blocks.dashboard_exposures import check_exposures, marts_of
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dbt import PROJECT
 
     dashboards = load_dashboards(DASHBOARDS)
+    failed = check_marts(dashboards, marts_of(project or PROJECT))
+    named = {(each.dashboard, each.card) for each in failed}
     with _query() as query:
         checked = check_dashboards(dashboards, query)
-    failed = [each for each in checked if each.problem]
-    for each in failed:
-        where = f"[red]{each.dashboard} / {each.card}[/red] (owner {escape(each.owner)})"
-        console.print(f"{where}: {escape(each.problem or '')}", soft_wrap=True)
+    failed += [each for each in checked if each.problem and (each.dashboard, each.card) not in named]
+    _print_problems(failed)
     cards = sum(len(dashboard.questions) for dashboard in dashboards)
     console.print(f"{len(dashboards)} dashboards, {cards} cards, {len(failed)} problem(s)")
+    check_exposures(dashboards, project or PROJECT)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def exposures(project: Project = None) -> None:
+    """Tell dbt which marts each dashboard reads: write its exposures.
+
+    Where a card reads a mart that dbt does not have, nothing is written: dbt would refuse the project.
+    """
+    from blocks.dashboard_checks import check_marts
+    from blocks.dashboard_exposures import exposures_file, exposures_text, marts_of
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dbt import PROJECT
+
+    dashboards = load_dashboards(DASHBOARDS)
+    failed = check_marts(dashboards, marts_of(project or PROJECT))
+    _print_problems(failed)
+    if failed:
+        console.print(f"{len(failed)} problem(s); nothing was written")
+        raise typer.Exit(1)
+    file = exposures_file(project or PROJECT)
+    file.write_text(exposures_text(dashboards), encoding="utf-8")
+    console.print(f"{len(dashboards)} exposures in {file}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -57,6 +91,12 @@ def preview(
         f"{len(rendered.pages)} dashboards, {len(rendered.cards)} cards, {seconds:.1f} s of queries"
     )
     console.print(str(rendered.index), soft_wrap=True)
+
+
+def _print_problems(failed: list[CheckedCard]) -> None:
+    for each in failed:
+        where = f"[red]{each.dashboard} / {each.card}[/red] (owner {escape(each.owner)})"
+        console.print(f"{where}: {escape(each.problem or '')}", soft_wrap=True)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from dbt_stages import PROJECT, DbtProject, Stage
 
+from flows.transform import BUILD
+
 SALES = {
     "catalog": ("raw_erp.catalog_sales", "cs"),
     "web": ("raw_erp.web_sales", "ws"),
@@ -43,7 +45,7 @@ RETURNS_ON_RAW = " union all ".join(
 
 def test_everything_is_built_and_every_test_passes(first: Stage) -> None:
     kinds = {node.split(".")[0] for node in first.outcome.statuses}
-    assert kinds == {"model", "snapshot", "test", "unit_test", "operation"}
+    assert kinds == {"model", "snapshot", "test", "unit_test", "operation", "exposure"}
     assert first.outcome.named("error", "fail", "warn", "skipped", "runtime error") == set()
 
 
@@ -221,6 +223,12 @@ def test_the_snowflake_target_is_parsed_without_an_account_for_a_developer(proje
         if node["resource_type"] in ("model", "snapshot")
     }
     assert schemas == {"ada_staging", "ada_intermediate", "ada_snapshots", "ada_build"}
+
+
+def test_transform_builds_no_exposure(project: DbtProject, first: Stage) -> None:
+    listed = project.run("ls", *BUILD[1:]).output.splitlines()
+    assert "floe.marts.sales.fct_sales" in listed
+    assert [line for line in listed if line.startswith("exposure:")] == []
 
 
 def test_nothing_is_written_into_the_project(first: Stage) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from dbt_stages import DbtProject, Stage
+from dbt_stages import DbtProject, DbtServer, Stage
+
+from blocks.dashboard_checks import marts_read
+from blocks.dashboard_definitions import Owner
+from blocks.dashboard_exposures import exposures_file, exposures_text
+from blocks.dashboard_files import DASHBOARDS, load_dashboards
 
 MODELS = {"staging": "stg_", "intermediate": "int_", "build": ("dim_", "fct_", "mart_")}
 
@@ -82,6 +88,40 @@ def test_only_staging_reads_sources_and_staging_reads_nothing_else(models: list[
     for node in models:
         kinds = {parent.split(".")[0] for parent in node["depends_on"]["nodes"]}
         assert kinds == ({"source"} if node["schema"] == "staging" else kinds - {"source"}), node["name"]
+
+
+def test_every_dashboard_is_an_exposure_of_public_marts(
+    manifest: dict[str, Any], models: list[dict[str, Any]]
+) -> None:
+    marts = {node["unique_id"] for node in models if node["config"]["access"] == "public"}
+    exposures = {each["name"]: each for each in manifest["exposures"].values()}
+    assert sorted(exposures) == sorted(each.key for each in load_dashboards(DASHBOARDS))
+    for exposure in exposures.values():
+        assert set(exposure["owner"]) == {"name", "email"}, exposure["name"]
+        assert exposure["depends_on"]["nodes"], exposure["name"]
+        assert set(exposure["depends_on"]["nodes"]) <= marts, exposure["name"]
+
+
+def test_dbt_shows_the_words_of_a_dashboard_as_they_are(
+    dbt: DbtServer, project: DbtProject, tmp_path: Path
+) -> None:
+    odd = {"title": "2024", "description": "Not {{ jinja }}, {% nor %} {# this #}: 'a', \"b\"\nfür alle"}
+    owner = Owner(name="The {{ others }}", email="others@example.com")
+    dashboard = load_dashboards(DASHBOARDS)[0].model_copy(update={**odd, "key": "odd", "owner": owner})
+    marts = tmp_path / "project" / "models" / "marts"
+    marts.mkdir(parents=True)
+    for mart in {mart for _, read in marts_read(dashboard) for mart in read}:
+        (marts / f"{mart}.sql").write_text("select 1 as a")
+    (tmp_path / "project" / "dbt_project.yml").write_text(
+        "{name: odd, profile: floe, flags: {send_anonymous_usage_stats: false}}"
+    )
+    exposures_file(tmp_path / "project").write_text(exposures_text([dashboard]), encoding="utf-8")
+    other = DbtProject(dbt, project.lake, tmp_path)
+    outcome = other.run("parse", "--warn-error", DBT_PROJECT_DIR=str(tmp_path / "project"))
+    assert outcome.returncode == 0, outcome.output
+    shown = other.manifest()["exposures"]["exposure.odd.odd"]
+    assert (shown["label"], shown["description"]) == (odd["title"], odd["description"])
+    assert shown["owner"] == owner.model_dump()
 
 
 def test_every_source_table_has_one_staging_model(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from dashboard_marts import create_marts, fill_marts
 from typer.testing import CliRunner
 
+from blocks.dashboard_exposures import exposures_file
+from blocks.dbt import PROJECT
+from blocks.errors import ConfigurationError
 from blocks.settings import load_settings
 from deployments.commands.dashboards import app
 from lambda_csv_loader.ducklake import DuckLakeSettings
@@ -49,6 +53,59 @@ def test_check_fails_and_names_the_card_and_its_owner(marts: duckdb.DuckDBPyConn
     start = "customers / preferred_share (owner Customer Operations <customer-operations@example.com>): "
     assert start in result.output
     assert result.output.endswith("3 dashboards, 34 cards, 1 problem(s)\n")
+
+
+@pytest.fixture
+def dbt_project(tmp_path: Path) -> Path:
+    """A copy of the dbt project's models."""
+    shutil.copytree(PROJECT / "models", tmp_path / "dbt" / "models")
+    return tmp_path / "dbt"
+
+
+def test_check_fails_on_a_mart_that_dbt_renamed_before_any_build(
+    marts: duckdb.DuckDBPyConnection, dbt_project: Path
+) -> None:
+    sales = dbt_project / "models" / "marts" / "sales"
+    (sales / "fct_returns.sql").rename(sales / "fct_refunds.sql")
+    result = CliRunner().invoke(app, ["check", "--project", str(dbt_project)])
+    assert result.exit_code == 1
+    *problems, last = result.output.splitlines()
+    finance = "(owner Finance Analytics <finance-analytics@example.com>): dbt has no mart fct_returns"
+    assert f"executive_overview / return_rate_by_month {finance}" in problems
+    care = "(owner Customer Operations <customer-operations@example.com>): dbt has no mart fct_returns"
+    assert f"customers / lifetime_value {care}" in problems
+    assert last == f"3 dashboards, 34 cards, {len(problems)} problem(s)"
+
+
+def test_a_card_whose_mart_is_gone_in_dbt_and_in_the_warehouse_is_one_problem(
+    marts: duckdb.DuckDBPyConnection, dbt_project: Path
+) -> None:
+    (dbt_project / "models" / "marts" / "sales" / "fct_returns.sql").unlink()
+    before = CliRunner().invoke(app, ["check", "--project", str(dbt_project)])
+    marts.execute("drop table marts.fct_returns")
+    assert CliRunner().invoke(app, ["check", "--project", str(dbt_project)]).output == before.output
+
+
+def test_check_fails_while_the_exposures_are_not_those_of_the_dashboards(
+    marts: duckdb.DuckDBPyConnection, dbt_project: Path
+) -> None:
+    file = exposures_file(dbt_project)
+    file.write_text(file.read_text().replace("ref('fct_returns')", "ref('fct_refunds')", 1))
+    result = CliRunner().invoke(app, ["check", "--project", str(dbt_project)])
+    assert isinstance(result.exception, ConfigurationError)
+    assert f"{file} is not what the dashboards say: line 14 is" in result.exception.what
+    assert result.exception.next_command == "floe dashboards exposures, and commit the file"
+    assert CliRunner().invoke(app, ["exposures", "--project", str(dbt_project)]).exit_code == 0
+    assert CliRunner().invoke(app, ["check", "--project", str(dbt_project)]).exit_code == 0
+
+
+def test_exposures_on_a_mart_that_dbt_does_not_have_are_not_written(dbt_project: Path) -> None:
+    (dbt_project / "models" / "marts" / "core" / "dim_warehouses.sql").unlink()
+    exposures_file(dbt_project).write_text("as it was")
+    result = CliRunner().invoke(app, ["exposures", "--project", str(dbt_project)])
+    assert result.exit_code == 1
+    assert "inventory / filter warehouse (owner Merchandising <merchandising@example.com>)" in result.output
+    assert exposures_file(dbt_project).read_text() == "as it was"
 
 
 def test_preview_draws_the_pages_and_prints_where_they_are(
