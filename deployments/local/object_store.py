@@ -17,7 +17,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
 from pathlib import Path
@@ -32,9 +31,10 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.s3.models import s3_backends
-from moto.sqs.models import Message, SQSBackend, sqs_backends
+from moto.sqs.models import sqs_backends
 from werkzeug.serving import make_server
 
+from deployments.local.long_queue import look_at_the_clock_once
 from deployments.local.mirror import Mirror, StoredObject
 
 HOST = "127.0.0.1"
@@ -44,19 +44,6 @@ MAX_RECEIVES = 5
 VISIBILITY_SECONDS = 60
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-def _is_within_retention(backend: SQSBackend, queue_name: str, message: Message) -> bool:
-    """Tell whether a message is young enough to be delivered.
-
-    moto's own asks for all attributes of the queue, which counts its messages three times, for each
-    message received: with 10,000 waiting, a batch took seconds.
-    """
-    sent = (message.sent_timestamp or 0) / 1000
-    return bool(sent + backend.get_queue(queue_name).message_retention_period > time.time())
-
-
-SQSBackend.is_message_valid_based_on_retention_period = _is_within_retention
 
 
 def queue_name(bucket: str) -> str:
@@ -167,6 +154,7 @@ def provision(bucket: str) -> None:
 
 def serve(port: int, mirror: Path, buckets: list[str]) -> None:
     """Restore, provision, then serve until SIGTERM or SIGINT."""
+    look_at_the_clock_once()
     store = MirroredStore(DomainDispatcherApplication(create_backend_app), Mirror(mirror))
     restored = store.restore()
     for bucket in buckets:

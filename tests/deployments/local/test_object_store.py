@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import psutil
 import pytest
 from file_stack import StoreProcess, running_store
 
-from deployments.local import object_store
 from lambda_csv_loader.object_store import client
 
 BUCKET = "floe-landing"
@@ -77,12 +75,25 @@ def test_an_upload_leads_to_an_event_in_the_queue(store: StoreProcess, s3: Any) 
     assert target.endswith(":floe-landing-events-dlq")
 
 
-@pytest.mark.parametrize(("age_seconds", "delivered"), [(59, ["kept"]), (61, [])], ids=["young", "too old"])
-def test_a_message_is_delivered_within_its_queues_retention(age_seconds: int, delivered: list[str]) -> None:
-    backend = object_store.SQSBackend(object_store.REGION, object_store.ACCOUNT)
-    backend.create_queue("short", {}, MessageRetentionPeriod=60)
-    backend.send_message("short", "kept").sent_timestamp = (time.time() - age_seconds) * 1000
-    assert [message.body for message in backend.receive_message("short", 10, 0, 30)] == delivered
+def test_the_queue_counts_what_waits_what_is_delayed_and_what_a_consumer_has(store: StoreProcess) -> None:
+    sqs = client(store.settings(BUCKET), "sqs")
+    queue = sqs.create_queue(QueueName="counted")["QueueUrl"]
+    for number in range(3):
+        sqs.send_message(QueueUrl=queue, MessageBody=str(number))
+    sqs.send_message(QueueUrl=queue, MessageBody="later", DelaySeconds=900)
+    (received,) = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=600)["Messages"]
+    counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    found = {
+        name.removeprefix("ApproximateNumberOfMessages"): int(counts[name])
+        for name in counts
+        if "Number" in name
+    }
+    assert found == {"": 2, "Delayed": 1, "NotVisible": 1}
+    sqs.change_message_visibility(
+        QueueUrl=queue, ReceiptHandle=received["ReceiptHandle"], VisibilityTimeout=0
+    )
+    again = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert {message["Body"] for message in again} == {"0", "1", "2"}
 
 
 def test_a_plain_key_is_a_plain_file(store: StoreProcess, s3: Any) -> None:
