@@ -12,7 +12,10 @@ from dashboard_marts import create_marts, fill_marts
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.dashboard_pages import RenderedPages, on_cursor, render_pages
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: pages not opened")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: pages not opened"),
+]
 
 SHIPPED = load_dashboards(DASHBOARDS)
 SIZES = [pytest.param(1400, 900, id="desktop"), pytest.param(390, 844, id="phone")]

@@ -102,6 +102,7 @@ def test_every_dashboard_is_an_exposure_of_public_marts(
         assert set(exposure["depends_on"]["nodes"]) <= marts, exposure["name"]
 
 
+@pytest.mark.thorough
 def test_dbt_shows_the_words_of_a_dashboard_as_they_are(
     dbt: DbtServer, project: DbtProject, tmp_path: Path
 ) -> None:

@@ -186,6 +186,7 @@ def flaky_store(stack: FileStack) -> Iterator[FlakyPort]:
     LandingBucket(**stack.store.model_dump()).save("landing", overwrite=True)
 
 
+@pytest.mark.thorough
 def test_a_store_that_is_down_for_a_moment_only_delays_the_run(
     stack: FileStack, dataset: str, flaky_store: FlakyPort
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_source_that_is_down_for_a_moment_is_reconciled_in_the_same_run(
     assert tries(ended, "reconcile public.orders") == {"reconcile public.orders": 3}
 
 
+@pytest.mark.thorough
 def test_a_source_that_stays_down_ends_the_run_and_a_permanent_error_is_tried_once(
     shop: Engine, flaky_source: FlakyPort
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_source_that_stays_down_ends_the_run_and_a_permanent_error_is_tried_on
     assert tries(ended, "reconcile public.broken") == {"reconcile public.broken": 4}
 
 
+@pytest.mark.thorough
 def test_a_connection_that_broke_is_replaced_for_the_next_try(shop: Engine) -> None:
     source = cast(SourceDatabase, SourceDatabase.load("my-shop-source"))
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))

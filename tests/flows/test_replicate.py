@@ -130,6 +130,7 @@ def test_a_sync_that_was_lost_sight_of_is_waited_for_again_and_not_begun_twice(s
         assert server.times(CREATE) == 1
 
 
+@pytest.mark.thorough
 def test_a_stalled_sync_is_begun_anew_and_a_failed_one_is_not(shop: Replication) -> None:
     def status(_: int) -> Answer:
         return Answer(body=job("running" if server.times(CREATE) == 1 else "failed"))
@@ -144,10 +145,10 @@ def test_a_stalled_sync_is_begun_anew_and_a_failed_one_is_not(shop: Replication)
 
 def test_a_warehouse_that_is_away_for_a_moment_gets_its_record_in_the_same_run(shop: Replication) -> None:
     with flaky_port(shop.lake.port) as flaky, scripted(script()) as server:
-        block(server.url).save("crm", overwrite=True)
+        block(server.url).save("away", overwrite=True)
         Warehouse(target=shop.lake.model_copy(update={"port": flaky.port})).save("warehouse", overwrite=True)
         flaky.hang_ups[b""] = 1
-        ended = replicate("crm", first_pause_seconds=0.01, return_state=True)
+        ended = replicate("away", first_pause_seconds=0.01, return_state=True)
         Warehouse(target=shop.lake).save("warehouse", overwrite=True)
         assert tries(ended, "sync", "record the sync") == {"sync": 1, "record the sync": 2}
         assert (ended.type, server.times(CREATE)) == (StateType.COMPLETED, 1)

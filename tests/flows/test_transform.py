@@ -117,6 +117,7 @@ def test_a_failed_build_tells_the_sql_and_the_failing_rows_and_an_absent_warehou
     assert tries(ended, *steps) == steps
 
 
+@pytest.mark.thorough
 def test_a_build_is_published_once_with_a_warehouse_that_was_away(
     project: tuple[Path, FlakyPort], lake: DuckLakeSettings
 ) -> None:

@@ -77,6 +77,7 @@ def test_check_fails_on_a_mart_that_dbt_renamed_before_any_build(
     assert last == f"3 dashboards, 34 cards, {len(problems)} problem(s)"
 
 
+@pytest.mark.thorough
 def test_a_card_whose_mart_is_gone_in_dbt_and_in_the_warehouse_is_one_problem(
     marts: duckdb.DuckDBPyConnection, dbt_project: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_check_fails_while_the_exposures_are_not_those_of_the_dashboards(
     assert CliRunner().invoke(app, ["check", "--project", str(dbt_project)]).exit_code == 0
 
 
+@pytest.mark.thorough
 def test_exposures_on_a_mart_that_dbt_does_not_have_are_not_written(dbt_project: Path) -> None:
     (dbt_project / "models" / "marts" / "core" / "dim_warehouses.sql").unlink()
     exposures_file(dbt_project).write_text("as it was")
