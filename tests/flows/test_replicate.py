@@ -145,7 +145,7 @@ def test_a_stalled_sync_is_begun_anew_and_a_failed_one_is_not(shop: Replication)
 
 def test_a_warehouse_that_is_away_for_a_moment_gets_its_record_in_the_same_run(shop: Replication) -> None:
     with flaky_port(shop.lake.port) as flaky, scripted(script()) as server:
-        block(server.url, name="away").save("away", overwrite=True)
+        block(server.url).model_copy(update={"name": "away"}).save("away", overwrite=True)
         Warehouse(target=shop.lake.model_copy(update={"port": flaky.port})).save("warehouse", overwrite=True)
         flaky.hang_ups[b""] = 1
         ended = replicate("away", first_pause_seconds=0.01, return_state=True)
