@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import httpx
 import psutil
 import pytest
 from file_stack import StoreProcess, running_store
+from moto.sqs import models as sqs_models
+from moto.sqs.models import Queue, SQSBackend
 
+from deployments.local import long_queue
 from lambda_csv_loader.object_store import client
 
 BUCKET = "floe-landing"
@@ -94,6 +98,36 @@ def test_the_queue_counts_what_waits_what_is_delayed_and_what_a_consumer_has(sto
     )
     again = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     assert {message["Body"] for message in again} == {"0", "1", "2"}
+
+
+def test_a_batch_needs_no_more_looks_at_the_clock_from_a_longer_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (
+        "messages",
+        *(f"approximate_number_of_messages_{kind}" for kind in ("delayed", "not_visible")),
+    ):
+        # Only this test's: moto is put back as it was.
+        monkeypatch.setattr(Queue, name, getattr(Queue, name))
+    long_queue.look_at_the_clock_once()
+    looks = itertools.count()
+
+    def clock() -> float:
+        return 1_000_000.0 + 1000 * next(looks)
+
+    for module in (sqs_models, long_queue):
+        monkeypatch.setattr(module, "unix_time_millis", clock)
+
+    def needed(waiting: int) -> int:
+        backend = SQSBackend("eu-central-1", "000000000000")
+        backend.create_queue("long", {})
+        for number in range(waiting):
+            backend.send_message("long", str(number))
+        before = next(looks)
+        backend.receive_message("long", 10, 0, 1_000_000)
+        return next(looks) - before
+
+    assert needed(20) == needed(200)
 
 
 def test_a_plain_key_is_a_plain_file(store: StoreProcess, s3: Any) -> None:
