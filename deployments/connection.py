@@ -63,7 +63,6 @@ class StreamDeclaration(_Declared):
     cursor: Name | None = Field(None, description="column that grows with every change")
     primary_key: list[Name] = Field(default_factory=list)
     columns: list[Name] | None = Field(None, min_length=1, description="only these; None means all")
-    raw_name: Name | None = Field(None, description="of the raw table; the table's own name when None")
     fresh_within: Duration | None = Field(None, description="overrides the connection's")
     owner: Name | None = Field(None, description="overrides the connection's")
     repair: RepairDeclaration = Field(
@@ -156,7 +155,7 @@ class ConnectionDeclaration(_Declared):
 
     def target_table(self, stream: StreamDeclaration) -> str:
         """Return the name of a stream's raw table."""
-        return self.table_prefix + (stream.raw_name or stream.name)
+        return self.table_prefix + stream.name
 
     def _method_problems(self) -> Iterator[tuple[Place, str]]:
         if self.replication == "cdc" and self.cdc is None:

@@ -103,8 +103,6 @@ def _stream(stream: StreamDeclaration) -> Document:
         document["primaryKey"] = [[name] for name in stream.primary_key]
     if stream.columns:
         document["selectedFields"] = [{"fieldPath": [name]} for name in stream.columns]
-    if stream.raw_name:
-        document["destinationObjectName"] = stream.raw_name
     return document
 
 
@@ -149,10 +147,9 @@ def _stream_differences(wanted: list[Document], present: list[Document]) -> tupl
             continue
         shown = {key: value for key, value in stream.items() if key != "namespace"}
         found += differences(shown, theirs, f"stream {name}")
-        # Left out, these mean "all columns" and "the table's own name".
-        for key in ("selectedFields", "destinationObjectName"):
-            if theirs.get(key) and key not in stream:
-                found.append(f"stream {name}.{key}: {theirs[key]} → none")
+        # Left out, it means "all columns".
+        if theirs.get("selectedFields") and "selectedFields" not in stream:
+            found.append(f"stream {name}.selectedFields: {theirs['selectedFields']} → none")
     return tuple(found)
 
 

@@ -294,6 +294,6 @@ def _collision(stream: Stream, other: Stream) -> LeftOut:
         stream.namespace,
         stream.name,
         f"warehouses do not tell it apart from {other.namespace}.{other.name}",
-        "declare it in a file of its own, with another destination_schema",
+        "declare it in a file of its own, with another destination_schema or a table_prefix",
         is_warning=True,
     )

@@ -133,7 +133,7 @@ def test_two_connections_do_not_write_one_raw_table(tmp_path: Path) -> None:
     assert [d.source for d in load_declarations(tmp_path)] == ["crm", "erp"]
 
 
-def test_raw_names_may_be_given_where_two_schemas_have_a_table_of_one_name(tmp_path: Path) -> None:
+def test_two_schemas_with_a_table_of_one_name_need_a_raw_schema_each(tmp_path: Path) -> None:
     file = tmp_path / "crm.yaml"
     twice = GOOD.replace("name: reason", "name: customer\n    namespace: hr").replace(
         "streams:", "schemas: [public, hr]\nstreams:"
@@ -143,9 +143,6 @@ def test_raw_names_may_be_given_where_two_schemas_have_a_table_of_one_name(tmp_p
         ConfigurationError, match=r"crm\.yaml:11: .*public\.customer and hr\.customer would be the same"
     ):
         load_declaration(file)
-    file.write_text(twice.replace("namespace: hr", "namespace: hr\n    raw_name: people"))
-    declaration = load_declaration(file)
-    assert [declaration.target_table(stream) for stream in declaration.streams] == ["customer", "people"]
     file.write_text(twice.replace("schema: raw_crm", "schema: raw_crm_${SOURCE_NAMESPACE}"))
     declaration = load_declaration(file)
     assert [declaration.target_schema(s) for s in declaration.streams] == ["raw_crm_public", "raw_crm_hr"]
