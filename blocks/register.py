@@ -5,11 +5,16 @@ Registering twice changes nothing. Secrets go to the Prefect server alone, which
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from prefect import get_client
 from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import BlockDocument
 
 from blocks.dashboards import Dashboards
 from blocks.dbt import DbtProject
@@ -18,13 +23,16 @@ from blocks.settings import Settings
 from blocks.warehouse import Warehouse
 from lambda_csv_loader.settings import ObjectStoreSettings
 
+# As many as the server gives at once.
+_PAGE = 200
+
 
 @dataclass(frozen=True)
 class Registration:
     """What happened to one block document."""
 
     name: str
-    change: Literal["created", "updated", "unchanged"]
+    change: Literal["created", "updated", "unchanged", "deleted"]
 
 
 def blocks_of(settings: Settings) -> dict[str, Block]:
@@ -54,6 +62,29 @@ def register(blocks: dict[str, Block], *, check: bool = False) -> list[Registrat
         check: only compare; nothing is saved.
     """
     return [Registration(name, _register(name, block, check)) for name, block in blocks.items()]
+
+
+def delete_others(blocks: dict[str, Block]) -> list[Registration]:
+    """Delete the saved blocks that are of the same types as `blocks` and have other names.
+
+    Args:
+        blocks: document name to block: everything that is to stay.
+    """
+    kinds = {type(block).get_block_type_slug() for block in blocks.values()}
+    with get_client(sync_client=True) as client:
+        saved_ones = [saved for kind in sorted(kinds) for saved in _saved(client, kind)]
+        others = [saved for saved in saved_ones if saved.name not in blocks]
+        for saved in others:
+            client.delete_block_document(saved.id)
+    return [Registration(str(saved.name), "deleted") for saved in others]
+
+
+def _saved(client: SyncPrefectClient, kind: str) -> Iterator[BlockDocument]:
+    for offset in itertools.count(0, _PAGE):
+        page = client.read_block_documents_by_type(kind, offset, _PAGE, include_secrets=False)
+        yield from (saved for saved in page if not saved.is_anonymous)
+        if len(page) < _PAGE:
+            return
 
 
 def _register(name: str, block: Block, check: bool) -> Literal["created", "updated", "unchanged"]:

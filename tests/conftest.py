@@ -58,6 +58,7 @@ ONE_PROCESS = {
                 "flows/test_transform",
             ),
             *("deployments/test_automations", "deployments/commands/test_connections_command"),
+            "blocks/test_register",
         ),
     }.items()
     for file in files

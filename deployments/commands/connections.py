@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
 _SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "delete": "[red]-[/]", "none": " "}
 _LEVELS = {"good": "[green]✓[/]", "notice": "[yellow]![/]", "bad": "[red]✗[/]"}
-Prune = Annotated[bool, typer.Option("--prune", help="delete what the workspace has and no file declares")]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="delete what the workspace has and no file declares, and its blocks")
+]
 
 
 @app.command()
@@ -41,12 +43,13 @@ def apply(
 ) -> None:
     """Create and update the declared connections, and save their Prefect blocks."""
     declarations, settings, server = _inputs()
-    from blocks.register import register
+    from blocks.register import delete_others, register
     from deployments import provision
 
     done = provision.apply(declarations, settings, server, resend_secrets=secrets, prune=prune)
     _show(done.changes)
-    for saved in register(provision.connection_blocks(declarations, settings, done.connection_ids)):
+    blocks = provision.connection_blocks(declarations, settings, done.connection_ids)
+    for saved in [*register(blocks), *(delete_others(blocks) if prune else [])]:
         console.print(f"block {saved.name}: {saved.change}")
 
 

@@ -1,0 +1,57 @@
+"""Blocks are saved once, told when they differ, and deleted when nobody declares them any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.blocks.core import Block
+from pydantic import SecretStr
+
+from blocks.register import Registration, delete_others, register
+from blocks.strict_block import StrictBlock
+
+
+class Door(StrictBlock):
+    """A block of this file's own."""
+
+    _block_type_slug = "floe-test-door"
+
+    key: SecretStr
+
+
+class Window(StrictBlock):
+    """Another one, which nothing here deletes."""
+
+    _block_type_slug = "floe-test-window"
+
+
+@pytest.fixture
+def doors(prefect_server: None) -> Iterator[dict[str, Block]]:
+    doors: dict[str, Block] = {name: Door(key=SecretStr(name)) for name in ("front", "back")}
+    register(doors)
+    yield doors
+    delete_others({"none": Door(key=SecretStr("none"))})
+
+
+def changes(found: list[Registration]) -> dict[str, str]:
+    return {one.name: one.change for one in found}
+
+
+def test_a_second_time_nothing_changes_and_a_changed_secret_is_seen(doors: dict[str, Block]) -> None:
+    assert changes(register(doors)) == {"front": "unchanged", "back": "unchanged"}
+    changed: dict[str, Block] = {**doors, "back": Door(key=SecretStr("lost"))}
+    assert changes(register(changed, check=True)) == {"front": "unchanged", "back": "updated"}
+    assert changes(register(doors, check=True)) == {"front": "unchanged", "back": "unchanged"}
+    assert changes(register(changed)) == {"front": "unchanged", "back": "updated"}
+    assert Door.load("back").key.get_secret_value() == "lost"
+
+
+def test_others_of_the_same_type_are_deleted_and_no_other_type(doors: dict[str, Block]) -> None:
+    register({"pane": Window()})
+    assert changes(delete_others({"front": doors["front"]})) == {"back": "deleted"}
+    assert delete_others({"front": doors["front"]}) == []
+    assert Door.load("front").key.get_secret_value() == "front"
+    with pytest.raises(ValueError, match="Unable to find block document named back"):
+        Door.load("back")
+    assert isinstance(Window.load("pane"), Window)
