@@ -16,6 +16,8 @@ from typing import Literal
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
+from lambda_csv_loader.workspace import engine_limits
+
 EXTENSIONS = ("ducklake", "postgres_scanner", "tpcds")
 CATALOG = "lake"
 # Commits of others in between only cost another try; 10, the default, are too few for a busy minute.
@@ -23,7 +25,10 @@ COMMIT_TRIES = 100
 
 
 class DuckLakeSettings(BaseModel):
-    """Where a DuckLake's catalog and files are. Holds no secret: the password is in `passfile`."""
+    """Where a DuckLake's catalog and files are, and the memory that one process may take for a query.
+
+    Holds no secret: the password is in `passfile`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,6 +40,8 @@ class DuckLakeSettings(BaseModel):
     passfile: Path
     data_path: Path
     extension_directory: Path
+    # Three hosts of 2 to 8 GB hold several processes each; DuckDB alone would take 80 % of the machine.
+    memory_limit: str = "1GB"
 
     def catalog_uri(self) -> str:
         """Return the `ducklake:postgres:...` string to attach; it names the pass file, not the password."""
@@ -121,7 +128,8 @@ def connect(
         duckdb.IOException: the catalog's PostgreSQL does not answer.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
-        "extension_directory": str(settings.extension_directory)
+        "extension_directory": str(settings.extension_directory),
+        **engine_limits(settings.memory_limit),
     }
     if threads is not None:
         config["threads"] = threads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 
 from lambda_csv_loader.ducklake import sql_name, sql_string
 from lambda_csv_loader.staging import Staged
-from lambda_csv_loader.workspace import workspace
+from lambda_csv_loader.workspace import engine_limits
 
 _MEMORY = "128MB"
 
@@ -55,10 +54,8 @@ class KeyOrder:
 
 
 def engine_config(memory: str, folder: Path | None) -> dict[str, str | bool | int | float | list[str]]:
-    """Return the settings of a DuckDB that spills where staged rows are, not to the working folder."""
-    # Each its own: two engines in one folder would take each other's files for theirs.
-    spill = workspace(folder) / f"spill-{uuid.uuid4().hex}"
-    return {"memory_limit": memory, "threads": 2, "temp_directory": str(spill)}
+    """Return the settings of a DuckDB for the two cores of a Lambda function."""
+    return {**engine_limits(memory, folder), "threads": 2}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
+import uuid
 from pathlib import Path
 
 _PREFIX, _UNFINISHED, _LOCK = "floe-loader-", ".floe-loader-", "lock"
@@ -35,6 +36,18 @@ def workspace(folder: Path | None = None) -> Path:
             _remove_abandoned(base)
             found = _made[place] = _make(base)
     return found
+
+
+def engine_limits(memory: str, folder: Path | None = None) -> dict[str, str]:
+    """Return the settings of a DuckDB that spills into this process's folder, not the working folder.
+
+    Args:
+        memory: that it may hold, as DuckDB writes it ("512MB").
+        folder: as of `workspace`.
+    """
+    # Each its own: two engines in one folder would take each other's files for theirs.
+    spill = workspace(folder) / f"spill-{uuid.uuid4().hex}"
+    return {"memory_limit": memory, "temp_directory": str(spill)}
 
 
 def _make(base: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import pytest
 
@@ -28,3 +30,16 @@ def test_connection_string_quotes_spaces_and_quotes() -> None:
     assert libpq("127.0.0.1", 5432, "o'hara", "my db") == (
         "host='127.0.0.1' port='5432' user='o\\'hara' dbname='my db'"
     )
+
+
+def test_a_query_that_does_not_fit_into_the_allowed_memory_spills(
+    lake: DuckLakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with connect(lake.model_copy(update={"memory_limit": "60MB"}), threads=1) as small:
+        reader = small.cursor()
+        reader.execute("select md5(range::text) as hash from range(1_000_000) order by hash")
+        spilled = small.execute("select count(*) from duckdb_temporary_files()").fetchone()
+        assert spilled and spilled[0] > 0
+        assert len(reader.fetchall()) == 1_000_000
+    assert list(tmp_path.glob(".tmp*")) == []
