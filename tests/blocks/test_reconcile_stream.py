@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blocks.comparison import TooManyDifferences
 from blocks.errors import ConfigurationError
 from blocks.reconcile import DifferencesFound, Sides, TooManyDeletes
 from tests.airbyte_engine import Engine, open_engine
@@ -282,6 +283,20 @@ def test_a_source_that_lost_too_much_is_not_believed(new_table: NewTable) -> Non
     assert len(table.staged()) == 99
     table.policy["largest_share_deleted"] = 0.5
     assert table.found() == {"missing": 1, "deleted": 30, "repaired": 31}
+
+
+def test_tables_that_have_little_in_common_are_refreshed_not_repaired(
+    new_table: NewTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = damaged(new_table)
+    monkeypatch.setattr("blocks.comparison.MOST_DIFFERENCES", 2)
+    before = table.staged()
+    with pytest.raises(TooManyDifferences, match="in more than 2 rows") as raised:
+        table.reconcile()
+    assert raised.value.state == "nothing was repaired"
+    assert table.staged() == before
+    monkeypatch.setattr("blocks.comparison.MOST_DIFFERENCES", 3)
+    assert table.found() == {"missing": 1, "stale": 1, "deleted": 1, "repaired": 3}
 
 
 def test_rows_older_than_the_window_are_left_out(new_table: NewTable) -> None:
