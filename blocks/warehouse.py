@@ -111,6 +111,16 @@ class Warehouse(StrictBlock):
         }
 
 
+@contextmanager
+def unchanging(cursor: Cursor) -> Iterator[None]:
+    """Let all queries inside see one state, also when new marts are published meanwhile."""
+    cursor.execute("begin transaction")
+    try:
+        yield
+    finally:
+        cursor.execute("rollback")
+
+
 def _secrets(target: SnowflakeSettings) -> list[str]:
     """Return each text that tells a secret: of a key also every line, since texts are folded anew."""
     phrase = target.private_key_passphrase

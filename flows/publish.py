@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from pydantic import BaseModel
 
 from blocks.dashboards import Dashboards
-from blocks.warehouse import Warehouse
+from blocks.warehouse import Warehouse, unchanging
 
 if TYPE_CHECKING:
     from blocks.dashboard_pages import RenderedPages
@@ -51,7 +51,7 @@ def publish() -> PublishResult:
     """
     # Here, not at the top: every flow run is a new process that imports all flows.
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
-    from blocks.dashboard_pages import on_cursor, render_pages, unchanging
+    from blocks.dashboard_pages import on_cursor, render_pages
 
     definitions = load_dashboards(DASHBOARDS)
     target = cast(Dashboards, Dashboards.load("dashboards"))

@@ -26,7 +26,6 @@ from blocks.dashboard_pages.answers import (
     newest,
     on_cursor,
     remembering,
-    unchanging,
 )
 from blocks.dashboard_pages.charts import CHART_DISPLAYS, chart
 from blocks.dashboard_pages.choices import Option, Query, Result, options_of
@@ -40,7 +39,6 @@ __all__ = [
     "Result",
     "on_cursor",
     "render_pages",
-    "unchanging",
 ]
 
 _TEMPLATES = Path(__file__).parent

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -82,16 +81,6 @@ def on_cursor(cursor: Cursor) -> Query:
         return Result(tuple(str(each[0]).lower() for each in cursor.description), cursor.fetchall())
 
     return query
-
-
-@contextmanager
-def unchanging(cursor: Cursor) -> Iterator[None]:
-    """Let all queries inside see one state of the marts, also when a new set is published meanwhile."""
-    cursor.execute("begin transaction")
-    try:
-        yield
-    finally:
-        cursor.execute("rollback")
 
 
 def remembering(query: Query) -> Query:

@@ -104,9 +104,9 @@ def _query() -> Iterator[Query]:
     from deployments.local.stack import enter_if_running
 
     enter_if_running()
-    from blocks.dashboard_pages import on_cursor, unchanging
+    from blocks.dashboard_pages import on_cursor
     from blocks.settings import load_settings
-    from blocks.warehouse import Warehouse
+    from blocks.warehouse import Warehouse, unchanging
 
     with (
         Warehouse(target=load_settings().warehouse).connect(read_only=True) as cursor,

@@ -20,6 +20,7 @@ QUOTED = re.findall(r"`([^`]+)`", RUNBOOK)
 NO_RUN_ENDS_WITH = {
     *("ObjectGone", "ObjectReplaced", "ObjectUnreadable", "OtherBucket", "NotAnEvent", "Surprise", "NotCsv"),
     *("NothingToReplay", "NothingToRollBack", "BadPrefix", "CountsDiffer", "InvalidDashboard"),
+    *("MartMissing", "GrainBroken"),
 }
 
 
