@@ -16,6 +16,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
+from blocks.alerts import alert_blocks
 from blocks.dashboards import Dashboards
 from blocks.dbt import DbtProject
 from blocks.object_store import LandingBucket
@@ -47,6 +48,7 @@ def blocks_of(settings: Settings) -> dict[str, Block]:
         "dbt": DbtProject(warehouse=warehouse, output=settings.home / "dbt"),
         "landing": _landing(settings.object_store),
         "dashboards": Dashboards(pages_folder=settings.dashboards.pages, url=settings.dashboards.url),
+        **alert_blocks(settings.alerts),
     }
 
 

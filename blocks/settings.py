@@ -62,6 +62,38 @@ class DashboardSettings(_Section):
     url: str | None = Field(None, description="where people open them")
 
 
+class MailSettings(_Section):
+    """The SMTP server that alerts are mailed through, from whom and to whom."""
+
+    host: str
+    port: int = 587
+    user: str | None = None
+    password: SecretStr | None = None
+    encryption: Literal["starttls", "ssl", "none"] = "starttls"
+    sender: str
+    recipients: list[str] = Field(min_length=1, description='JSON: ["oncall@example.com"]')
+
+    @model_validator(mode="after")
+    def _password_not_in_clear(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together")
+        if self.encryption == "none" and self.password is not None:
+            raise ValueError("encryption none would send the password in clear")
+        return self
+
+
+class AlertSettings(_Section):
+    """Who is told of failed, crashed, late and stuck runs and stale sources; without a receiver nobody."""
+
+    webhook_url: SecretStr | None = Field(None, description="gets each alert as JSON by POST")
+    slack_url: SecretStr | None = Field(None, description="an incoming webhook of Slack or Mattermost")
+    mail: MailSettings | None = None
+    owner: str = Field("data platform", description="of what no declaration gives an owner")
+    repeat_after_minutes: float = Field(60, gt=0, description="until the same is told again")
+    late_after_minutes: float = Field(15, ge=0.2, description="that a due run may wait for its start")
+    stuck_after_minutes: float = Field(360, ge=0.2, description="that a run may take")
+
+
 class Settings(BaseSettings):
     """Everything Floe must be told. Environment variables win over `<home>/stack.env`."""
 
@@ -75,6 +107,7 @@ class Settings(BaseSettings):
     warehouse: DuckLakeSettings | SnowflakeSettings = Field(discriminator="type")
     reader_role: str = Field("FLOE_READER", description="Snowflake role that dashboards read the marts with")
     dashboards: DashboardSettings = Field(default_factory=DashboardSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Settings:
@@ -83,6 +116,9 @@ class Settings(BaseSettings):
                 raise ValueError("profile aws needs FLOE_WAREHOUSE__TYPE=snowflake")
             if not self.airbyte.server_url.startswith("https://"):
                 raise ValueError("profile aws needs an https:// FLOE_AIRBYTE__SERVER_URL")
+            hooks = (self.alerts.webhook_url, self.alerts.slack_url)
+            if any(hook and not hook.get_secret_value().startswith("https://") for hook in hooks):
+                raise ValueError("profile aws needs an https:// FLOE_ALERTS__WEBHOOK_URL and __SLACK_URL")
             if not os.environ.get(
                 "PREFECT_SERVER_API_AUTH_STRING", os.environ.get("PREFECT_API_AUTH_STRING")
             ):

@@ -76,7 +76,7 @@ def _automation(fields: dict[str, object], file: Path) -> AutomationCore:
     raise ConfigurationError(
         f"{file.name}: automation {fields.get('name')!r}: {'; '.join(problems)}",
         state="the server's automations are as they were",
-        next_command="correct the file, then python -m deployments.prefect_objects",
+        next_command="correct the file, then floe deploy",
     )
 
 

@@ -91,6 +91,20 @@ def run(deployment: Annotated[str, typer.Argument(help="flow/deployment")] = "el
 
 
 @app.command()
+def deploy() -> None:
+    """Make the Prefect server's pools, limits, deployments, automations and alerts the declared ones."""
+    from deployments.local import stack
+
+    stack.enter_if_running()
+    from blocks.settings import load_settings
+    from deployments import prefect_objects
+
+    alerts = load_settings().alerts
+    console.print(f"Deployments: {'deployed' if prefect_objects.deploy() else 'as declared'}")
+    console.print(f"Automations: {', '.join(prefect_objects.automate(alerts)) or 'as declared'}")
+
+
+@app.command()
 def simulate(
     days: Annotated[int, typer.Option(min=1, help="business days to play")] = 1,
     seed: Annotated[int, typer.Option(help="the same seed on the same state gives the same days")] = 1,

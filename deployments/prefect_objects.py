@@ -1,4 +1,4 @@
-"""Prefect's own objects: work pools first, then every deployment of `prefect.yaml`."""
+"""Prefect's own objects: work pools first, then every deployment of `prefect.yaml`, then automations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.variables import Variable
 
 from blocks.errors import ConfigurationError
-from blocks.settings import ROOT
+from blocks.settings import ROOT, AlertSettings
+from deployments.alerts import alert_automations
+from deployments.automations import apply_automations, declared_automations
 
 PREFECT_YAML = ROOT / "prefect.yaml"
 DEPLOYED = "floe_prefect_yaml"
@@ -71,7 +74,12 @@ def deploy(file: Path = PREFECT_YAML) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=ROOT,
-        env={**os.environ, "FLOE_ROOT": str(ROOT)},
+        env={
+            **os.environ,
+            # The server that this process talks to, wherever it has that from.
+            **get_current_settings().to_environment_variables(exclude_unset=True),
+            "FLOE_ROOT": str(ROOT),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -86,6 +94,15 @@ def deploy(file: Path = PREFECT_YAML) -> bool:
         )
     Variable.set(DEPLOYED, digest, overwrite=True)
     return True
+
+
+def automate(alerts: AlertSettings) -> list[str]:
+    """Make the server's automations the declared ones and the alerts; return a line for each that changed.
+
+    Raises:
+        ConfigurationError: one is wrong, or the block of a receiver is not saved.
+    """
+    return apply_automations([*declared_automations(), *alert_automations(alerts)])
 
 
 def _digest(file: Path) -> str:

@@ -59,6 +59,7 @@ ONE_PROCESS = {
             ),
             *("deployments/test_automations", "deployments/commands/test_connections_command"),
             "blocks/test_register",
+            "deployments/test_alerts",
         ),
     }.items()
     for file in files

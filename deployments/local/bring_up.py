@@ -50,7 +50,6 @@ def _declare(say: local_stack.Say) -> None:
     """Make Airbyte's connections, the blocks and the deployments what the files declare."""
     from blocks.register import blocks_of, register
     from deployments import prefect_objects, provision
-    from deployments.automations import apply_automations, declared_automations
     from deployments.connection import load_declarations
 
     settings, declarations = load_settings(), load_declarations()
@@ -65,8 +64,7 @@ def _declare(say: local_stack.Say) -> None:
     ]
     say(f"Blocks: {'saved ' + ', '.join(saved) if saved else 'as declared'}")
     say(f"Deployments: {'deployed' if prefect_objects.deploy() else 'as declared'}")
-    automations = apply_automations(declared_automations())
-    say(f"Automations: {', '.join(automations) or 'as declared'}")
+    say(f"Automations: {', '.join(prefect_objects.automate(settings.alerts)) or 'as declared'}")
 
 
 def _let_prefect_cli_find(stack: Stack) -> None:

@@ -1,0 +1,279 @@
+"""Alerts on a real Prefect server, received by real receivers: what they say, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL
+from pydantic import SecretStr
+
+from blocks.alerts import alert_blocks
+from blocks.errors import ConfigurationError, ServiceUnavailable
+from blocks.register import register
+from blocks.settings import AlertSettings, MailSettings
+from deployments.alerts import alert_automations
+from deployments.automations import apply_automations
+from deployments.connection import load_declarations
+from deployments.prefect_objects import ensure_pools
+from flows.elt import RunFailed
+from tests.postgres_server import free_port
+from tests.receivers import Received, http_receiver, smtp_receiver
+
+SECRET = "T0PSECRET"
+SYNC_FAILED = ServiceUnavailable(
+    "Airbyte gave up on crm", state="nothing was written", next_command="floe run replicate/crm"
+)
+Deployed = Callable[[str], UUID]
+
+
+@pytest.fixture(autouse=True)
+def clean(prefect_server: None) -> Iterator[None]:
+    """Nothing of ours may stay on the server that tests share."""
+    yield
+    apply_automations([])
+    with get_client(sync_client=True) as client:
+        for document in client.read_block_documents():
+            if (document.name or "").startswith("alerts-"):
+                client.delete_block_document(document.id)
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[SecretStr, Received]]:
+    """A receiver whose URL has a secret in it."""
+    with http_receiver() as (root, received):
+        yield SecretStr(f"{root}/hooks/{SECRET}"), received
+
+
+@pytest.fixture
+def deployed(prefect_server: None) -> Iterator[Deployed]:
+    """Return a function that makes a deployment `flow/name` on the pool `quiet`, which has no worker."""
+    made = []
+
+    def make(name: str) -> UUID:
+        of_flow, _, own = name.partition("/")
+        ensure_pools(["quiet"])
+        with get_client(sync_client=True) as client:
+            made.append(
+                client.create_deployment(
+                    client.create_flow_from_name(of_flow), name=own, work_pool_name="quiet"
+                )
+            )
+        return made[-1]
+
+    yield make
+    with get_client(sync_client=True) as client:
+        for deployment in made:
+            client.delete_deployment(deployment)
+
+
+def told(**receivers: Any) -> AlertSettings:
+    """Save the receivers' blocks and make the alerts; return the settings."""
+    settings = AlertSettings(**receivers)
+    register(alert_blocks(settings))
+    apply_automations(alert_automations(settings))
+    return settings
+
+
+def queued(deployment: UUID, state: State | None = None) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run_from_deployment(deployment, state=state)
+
+
+def failed(deployment: UUID, error: Exception = SYNC_FAILED) -> FlowRun:
+    """Run a flow that fails with `error` as a run of the deployment."""
+
+    @flow(name="whatever its deployment says")
+    def fails() -> None:
+        raise error
+
+    run = queued(deployment)
+    run_flow(fails, flow_run=run, return_type="state")
+    return run
+
+
+def everything_that_server_kept() -> str:
+    """Return the server's log and events, and what it hands out without being asked for secrets."""
+    log = (PREFECT_HOME.value() / "log").read_text()
+    api = PREFECT_API_URL.value()
+    asked = [("events/filter", {"limit": 50}), ("artifacts/filter", {}), ("automations/filter", {})]
+    answers = [httpx.post(f"{api}/{path}", json=body) for path, body in asked]
+    blocks = httpx.post(f"{api}/block_documents/filter", json={})
+    assert all(answer.is_success for answer in [*answers, blocks])
+    return "".join([log, *(answer.text for answer in answers), blocks.text])
+
+
+def test_without_a_receiver_there_is_no_alert() -> None:
+    assert alert_automations(AlertSettings()) == []
+
+
+def test_a_receiver_whose_block_is_not_saved_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="no block alerts-webhook") as caught:
+        alert_automations(AlertSettings(webhook_url=SecretStr("http://127.0.0.1:9/")))
+    assert caught.value.next_command.startswith("floe blocks register")
+
+
+@pytest.mark.thorough
+def test_alerts_made_twice_change_nothing(webhook: tuple[SecretStr, Received]) -> None:
+    settings = told(webhook_url=webhook[0], slack_url=webhook[0])
+    assert apply_automations(alert_automations(settings)) == []
+
+
+def test_failures_of_one_deployment_are_told_once_with_all_that_is_needed(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    url, received = webhook
+    told(webhook_url=url)
+    crm, erp = deployed("replicate/crm"), deployed("replicate/erp")
+    first, _, _ = failed(crm), failed(crm), failed(crm)
+    failed(erp)
+    alerts = received.upto(lambda alert: alert["what"] == "replicate/erp failed")
+    assert len(alerts) == 2
+    text = alerts[0].pop("text")
+    assert alerts[0] == {
+        "what": "replicate/crm failed",
+        "owner": "customer care",
+        "error": "ServiceUnavailable: Airbyte gave up on crm\nState: nothing was written",
+        "link": f"{PREFECT_UI_URL.value()}/runs/flow-run/{first.id}",
+        "next": "floe run replicate/crm",
+        "content type": "application/json",
+    }
+    assert all(part in text for name, part in alerts[0].items() if name != "content type")
+    assert SECRET not in everything_that_server_kept()
+
+
+@pytest.mark.thorough
+def test_a_parent_tells_the_first_error_and_an_owner_is_always_named(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    told(webhook_url=webhook[0], owner="the data team")
+    child = f"replicate/crm ended Failed: Flow run encountered an exception: {type(SYNC_FAILED).__name__}"
+    failed(deployed("elt/daily"), RunFailed(f"{child}: {SYNC_FAILED}", next_command="read another run"))
+    alert = webhook[1].next()
+    assert (alert["owner"], alert["next"]) == ("the data team", "floe run replicate/crm")
+    assert "Airbyte gave up on crm" in alert["error"]
+
+
+@pytest.mark.thorough
+def test_an_error_without_a_command_is_told_with_one(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    told(slack_url=webhook[0])
+    run = failed(deployed("publish/metabase"), ZeroDivisionError('"{{ 1 }}" is <odd>'))
+    alert = webhook[1].next()
+    assert set(alert) == {"text", "content type"}
+    assert alert["text"].splitlines() == [
+        "publish/metabase failed",
+        "Owner: data platform",
+        'Error: ZeroDivisionError: "{{ 1 }}" is <odd>',
+        f"Look: {PREFECT_UI_URL.value()}/runs/flow-run/{run.id}",
+        f"Next: prefect flow-run logs {run.id}",
+    ]
+
+
+@pytest.mark.thorough
+def test_an_alert_is_mailed(deployed: Deployed) -> None:
+    with smtp_receiver() as (port, received):
+        recipients = ["one@example.com", "two@example.com"]
+        told(
+            mail=MailSettings(
+                host="127.0.0.1",
+                port=port,
+                encryption="none",
+                sender="floe@example.com",
+                recipients=recipients,
+            )
+        )
+        failed(deployed("replicate/crm"))
+        mails = [received.next(), received.next()]
+    assert {mail["To"] for mail in mails} == set(recipients)
+    assert {mail["Subject"] for mail in mails} == {"Floe: replicate/crm failed"}
+    assert {mail["From"] for mail in mails} == {"floe@example.com"}
+    assert "Next: floe run replicate/crm" in mails[0].get_content()
+
+
+@pytest.mark.thorough
+def test_a_receiver_that_is_down_leaves_no_secret_behind(deployed: Deployed) -> None:
+    url = f"http://127.0.0.1:{free_port()}/hooks/{SECRET}"
+    mail = {"host": "127.0.0.1", "port": free_port(), "sender": "floe@example.com", "recipients": ["a@b.com"]}
+    told(webhook_url=SecretStr(url), mail=MailSettings(user="floe", password=SecretStr(SECRET), **mail))
+    failed(deployed("replicate/crm"))
+    kept = ""
+    deadline = datetime.now(UTC) + timedelta(seconds=30)
+    while kept.count("prefect.automation.action.failed") < 2:
+        assert datetime.now(UTC) < deadline, "two actions that failed"
+        kept = everything_that_server_kept()
+    assert SECRET not in kept
+
+
+@pytest.mark.thorough
+def test_what_is_late_stuck_or_stale_is_told(webhook: tuple[SecretStr, Received], deployed: Deployed) -> None:
+    settings = AlertSettings(webhook_url=webhook[0], late_after_minutes=0.2, stuck_after_minutes=0.2)
+    register(alert_blocks(settings))
+    soon_stale = [
+        declared.model_copy(update={"fresh_within": timedelta(seconds=12)})
+        for declared in load_declarations()
+        if declared.source == "crm"
+    ]
+    apply_automations(alert_automations(settings, soon_stale))
+    late, pending, stuck = deployed("elt/daily"), deployed("reconcile/erp"), deployed("transform/marts")
+    for _ in range(2):
+        queued(late, State(type=StateType.SCHEDULED, name="Late"))
+    queued(pending, State(type=StateType.PENDING))
+    queued(stuck, State(type=StateType.RUNNING))
+    queued(deployed("replicate/crm"), State(type=StateType.COMPLETED))
+    # Started in time, so nothing to tell.
+    in_time = queued(deployed("replicate/erp"), State(type=StateType.SCHEDULED, name="Late"))
+    with get_client(sync_client=True) as client:
+        for state in (State(type=StateType.PENDING), State(type=StateType.RUNNING)):
+            client.set_flow_run_state(in_time.id, state, force=True)
+        client.set_flow_run_state(in_time.id, State(type=StateType.COMPLETED), force=True)
+    alerts = {}
+    for alert in [webhook[1].next() for _ in range(4)]:
+        alerts[alert["what"]] = alert
+    assert set(alerts) == {
+        "elt/daily is late",
+        "reconcile/erp does not come up",
+        "transform/marts is stuck",
+        "crm is stale",
+    }
+    assert alerts["crm is stale"]["owner"] == "customer care"
+    assert alerts["reconcile/erp does not come up"]["next"] == "floe logs worker-quiet"
+
+
+@pytest.mark.thorough
+def test_the_same_is_told_again_after_the_pause(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    pause = timedelta(seconds=3)
+    told(webhook_url=webhook[0], repeat_after_minutes=pause / timedelta(minutes=1))
+    crm, ended = deployed("replicate/crm"), {}
+    alerts: list[Any] = []
+    while len(alerts) < 2:
+        run = queued(crm, State(type=StateType.FAILED))
+        ended[f"{PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"] = run.state.timestamp
+        alerts += webhook[1].within(0.5)
+    first, second = (list(ended).index(alert["link"]) for alert in alerts)
+    times = list(ended.values())
+    assert first == 0
+    assert second > 1
+    assert times[second - 1] - times[0] < pause <= times[second] - times[0]
+
+
+@pytest.mark.thorough
+def test_a_pool_that_lost_its_last_worker_is_told(webhook: tuple[SecretStr, Received]) -> None:
+    told(webhook_url=webhook[0], late_after_minutes=0.2)
+    ensure_pools(["lost"])
+    with get_client(sync_client=True) as client:
+        client.send_worker_heartbeat("lost", "its only one", heartbeat_interval_seconds=1)
+    alert = webhook[1].next()
+    assert alert["what"] == "work pool lost has no worker"
+    assert alert["next"] == "python -m deployments.worker --pool lost --limit 4, on the pool's host"
+    assert alert["link"].endswith("/work-pools/work-pool/lost")
