@@ -98,7 +98,9 @@ def deploy() -> None:
     stack.enter_if_running()
     from blocks.settings import load_settings
     from deployments import prefect_objects
+    from deployments.deployment_check import check_deployments
 
+    check_deployments()
     alerts = load_settings().alerts
     console.print(f"Deployments: {'deployed' if prefect_objects.deploy() else 'as declared'}")
     console.print(f"Automations: {', '.join(prefect_objects.automate(alerts)) or 'as declared'}")

@@ -51,7 +51,9 @@ def _declare(say: local_stack.Say) -> None:
     from blocks.register import blocks_of, register
     from deployments import prefect_objects, provision
     from deployments.connection import load_declarations
+    from deployments.deployment_check import check_deployments
 
+    check_deployments()
     settings, declarations = load_settings(), load_declarations()
     applied = provision.apply(declarations, settings, provision.server_block(settings))
     made = [f"{change.kind} {change.name}" for change in applied.changes if change.action != "none"]

@@ -1,0 +1,82 @@
+"""Whether `prefect.yaml` fits what is declared: all of it is brought, and no run waits for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from blocks.errors import ConfigurationError
+from deployments.connection import load_declarations
+from deployments.prefect_objects import PREFECT_YAML, declared_deployments
+from lambda_csv_loader.contract import Contracts
+from lambda_csv_loader.settings import DATASETS
+
+# The flows that bring one connection or dataset, and the parameter that names it.
+BRINGING = {"replicate": "source", "reconcile": "source", "ingest-csv": "dataset"}
+# A run of the first waits for runs of the others, in their own pools, while it holds a slot of its own.
+WAITING = {"elt": ("replicate", "publish")}
+
+
+def check_deployments(file: Path = PREFECT_YAML) -> None:
+    """Refuse a `prefect.yaml` that leaves out what is declared, names what is not, or could deadlock.
+
+    Raises:
+        ConfigurationError: it names every problem.
+    """
+    sources = [declared.source for declared in load_declarations()]
+    problems = list(misfits(file, sources, Contracts(DATASETS).names()))
+    if problems:
+        raise ConfigurationError(
+            f"{file.name}: {'; '.join(problems)}",
+            state="the server's deployments are as they were",
+            next_command=f"correct {file.name}, then floe deploy",
+        )
+
+
+def misfits(file: Path, sources: Sequence[str], datasets: Sequence[str]) -> Iterator[str]:
+    """Yield what does not fit between the deployments of `file` and the declared sources and datasets."""
+    names = declared_deployments(file)
+    deployments = dict(zip(names, yaml.safe_load(file.read_text())["deployments"], strict=True))
+    yield from (f"{name} is declared twice" for name, times in Counter(names).items() if times > 1)
+    declared = {"source": sources, "dataset": datasets}
+    for flow, parameter in BRINGING.items():
+        yield from _unbrought(flow, parameter, declared[parameter], deployments)
+    for name, deployment in deployments.items():
+        yield from _unknown(name, deployment, declared)
+    yield from _deadlocks(deployments)
+
+
+def _unbrought(
+    flow: str, parameter: str, declared: Sequence[str], deployments: dict[str, Any]
+) -> Iterator[str]:
+    for each in declared:
+        name = f"{flow}/{each}"
+        given = deployments.get(name, {}).get("parameters", {})
+        if name not in deployments:
+            yield f"the {parameter} {each} has no deployment {name}"
+        elif given.get(parameter) != each:
+            yield f"{name} needs parameters: {{{parameter}: {each}}}"
+
+
+def _unknown(name: str, deployment: dict[str, Any], declared: dict[str, Sequence[str]]) -> Iterator[str]:
+    given = deployment.get("parameters") or {}
+    for parameter, known in declared.items():
+        named = [given[parameter]] if given.get(parameter) else given.get(f"{parameter}s") or []
+        yield from (
+            f"{name} names the {parameter} {each}, which is not declared"
+            for each in named
+            if each not in known
+        )
+
+
+def _deadlocks(deployments: dict[str, Any]) -> Iterator[str]:
+    pools = {name: deployment["work_pool"]["name"] for name, deployment in deployments.items()}
+    for parent, pool in pools.items():
+        awaited = WAITING.get(parent.split("/")[0], ())
+        for child in pools:
+            if child.split("/")[0] in awaited and pools[child] == pool:
+                yield f"{parent} waits for {child} in their pool {pool}: in its last slot, for ever"
