@@ -6,12 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.variables import Variable
@@ -23,6 +25,9 @@ from deployments.automations import apply_automations, declared_automations
 
 PREFECT_YAML = ROOT / "prefect.yaml"
 DEPLOYED = "floe_prefect_yaml"
+# The id of the pull step in `prefect.yaml`, which marks what was deployed from it: nobody's own is touched.
+OURS = "floe"
+PAGE = 200
 # One build of the marts at a time, however it was started (a deployment of its own, or within elt).
 LIMITS = {"transform": 1}
 
@@ -92,8 +97,48 @@ def deploy(file: Path = PREFECT_YAML) -> bool:
             state="the other deployments are as they were",
             next_command=f"prefect --no-prompt deploy --all --prefect-file {file.name}",
         )
+    remove_undeclared(file)
     Variable.set(DEPLOYED, digest, overwrite=True)
     return True
+
+
+def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
+    """Delete what earlier deploys made and `file` has no more: deployments, and schedules of those it has.
+
+    `prefect deploy` leaves both as they are: such a deployment would go on being scheduled.
+
+    Returns:
+        What was deleted.
+    """
+    declared = yaml.safe_load(file.read_text())["deployments"]
+    schedules = dict(
+        zip(declared_deployments(file), (each.get("schedules") for each in declared), strict=True)
+    )
+    deleted = []
+    with get_client(sync_client=True) as client:
+        for name, deployment in _deployed(client):
+            if name not in schedules:
+                client.delete_deployment(deployment.id)
+                deleted.append(name)
+            elif deployment.schedules and not schedules[name]:
+                for schedule in deployment.schedules:
+                    client.delete_deployment_schedule(deployment.id, schedule.id)
+                deleted.append(f"schedule of {name}")
+    return deleted
+
+
+def _deployed(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
+    """Yield the server's deployments that came from a `prefect.yaml` of ours, by `flow/deployment`."""
+    found: list[DeploymentResponse] = []
+    while page := client.read_deployments(limit=PAGE, offset=len(found)):
+        found += page
+    flows = {}
+    for deployment in found:
+        steps = [step for each in deployment.pull_steps or [] for step in each.values()]
+        if any(step.get("id") == OURS for step in steps):
+            if deployment.flow_id not in flows:
+                flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
+            yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
 
 
 def automate(alerts: AlertSettings) -> list[str]:

@@ -60,6 +60,7 @@ ONE_PROCESS = {
             *("deployments/test_automations", "deployments/commands/test_connections_command"),
             "blocks/test_register",
             "deployments/test_alerts",
+            "deployments/test_prefect_objects",
         ),
     }.items()
     for file in files
