@@ -1,0 +1,61 @@
+"""The Prefect server of a company: `python -m deployments.prefect_server --host <private address>`.
+
+The same as `prefect server start`, but it does not serve unprotected: the API hands out the secrets of
+blocks to whoever may ask, and without a key from outside, Prefect keeps the key to its database in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from cryptography.fernet import Fernet
+
+from blocks.errors import ConfigurationError
+from deployments.terminal import errors
+
+NEW_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+
+
+def main(
+    host: Annotated[str, typer.Option(help="the address that the workers reach")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+) -> None:
+    """Serve Prefect's API and UI until SIGTERM; refuse to without a password and an encryption key."""
+    try:
+        refuse_unprotected(os.environ)
+    except ConfigurationError as error:
+        errors.print(f"Error: {error}", markup=False)
+        sys.exit(1)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606 - a list of our own arguments, no shell
+
+
+def refuse_unprotected(environment: Mapping[str, str]) -> None:
+    """Refuse an environment in which the server would hand out or keep secrets unprotected.
+
+    Raises:
+        ConfigurationError: no password, no encryption key, or not a key.
+    """
+    if not environment.get("PREFECT_SERVER_API_AUTH_STRING"):
+        raise _refused(
+            "PREFECT_SERVER_API_AUTH_STRING is not set, and the API hands out secrets",
+            "set it here to <user>:<password>, and PREFECT_API_AUTH_STRING to the same wherever Floe runs",
+        )
+    try:
+        Fernet(environment.get("PREFECT_SERVER_ENCRYPTION_KEY", ""))
+    except ValueError:
+        raise _refused(
+            "PREFECT_SERVER_ENCRYPTION_KEY is not set to a key, so the database would hold its own", NEW_KEY
+        ) from None
+
+
+def _refused(what: str, next_command: str) -> ConfigurationError:
+    return ConfigurationError(what, state="the server was not started", next_command=next_command)
+
+
+if __name__ == "__main__":
+    typer.run(main)
