@@ -27,13 +27,15 @@ SKIPPED = "Skipped"
 
 
 def skipped_for_newer() -> State | None:
-    """Return the state to end with when a newer scheduled run of the same deployment is due already.
+    """Return the state to end with when a newer scheduled run of the same deployment does the work.
 
-    Runs that a person or an automation started are never skipped.
+    It may be due, at work or done: runs that waited for a slot together do not start in their order. Runs
+    that a person or an automation started are never skipped, and one that is tried again only for one
+    that has not begun.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    newer = _newest_due(run) if run and run.deployment_id and AUTO_SCHEDULED in run.tags else None
+    newer = _newest(run) if run and run.deployment_id and AUTO_SCHEDULED in run.tags else None
     if newer is None:
         return None
     return State(
@@ -44,15 +46,15 @@ def skipped_for_newer() -> State | None:
     )
 
 
-def _newest_due(run: FlowRun) -> FlowRun | None:
+def _newest(run: FlowRun) -> FlowRun | None:
+    waiting = [StateType.SCHEDULED, StateType.PENDING]
+    begun = [StateType.RUNNING, StateType.COMPLETED] if run.run_count <= 1 else []
     with get_client(sync_client=True) as client:
         due = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
                 tags=FlowRunFilterTags(all_=[AUTO_SCHEDULED]),
-                state=FlowRunFilterState(
-                    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
-                ),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=waiting + begun)),
                 expected_start_time=FlowRunFilterExpectedStartTime(
                     after_=run.expected_start_time, before_=datetime.now(UTC)
                 ),

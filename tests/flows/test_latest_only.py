@@ -9,6 +9,7 @@ import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry
 
 from flows.latest_only import AUTO_SCHEDULED, skipped_for_newer
 
@@ -48,6 +49,22 @@ def test_of_five_daily_runs_that_waited_the_latest_works_and_four_say_why_not(qu
     assert [state.name for state in states] == ["Skipped"] * 4 + ["Completed"]
     assert {state.type for state in states[:4]} == {StateType.CANCELLED}
     assert all(state.message.startswith("1 days ago, scheduled for ") for state in states[:4])
+
+
+def test_a_run_that_starts_after_a_newer_one_did_the_work_is_skipped_too(queue: Queue) -> None:
+    older, newer = queue(2), queue(1)
+    assert [ended(newer).name, ended(older).name] == ["Completed", "Skipped"]
+
+
+def test_a_failed_run_that_somebody_retries_works_though_a_newer_one_did(queue: Queue) -> None:
+    failed, newer = queue(2), queue(1)
+    with get_client(sync_client=True) as client:
+        for state in (State(type=StateType.RUNNING), State(type=StateType.FAILED)):
+            client.set_flow_run_state(failed.id, state, force=True)
+        ended(newer)
+        client.set_flow_run_state(failed.id, AwaitingRetry(), force=True)
+        again = client.read_flow_run(failed.id)
+    assert ended(again).name == "Completed"
 
 
 def test_a_run_that_is_not_due_yet_skips_nothing(queue: Queue) -> None:
