@@ -137,14 +137,6 @@ def _alerts(settings: AlertSettings) -> Iterator[Alert]:
         command="python -m deployments.worker --pool {{ work_pool.name }} --limit 4, on the pool's host",
     )
     yield Alert(
-        "alert: a run does not come up",
-        "When a worker took a run and its process did not start.",
-        _unless(waiting, _events("Pending"), _events(QUEUED, "Running", *ENDED), EACH),
-        what="{{ name }} does not come up",
-        error="a worker of {{ work_pool.name }} took it, and its process did not begin",
-        command="floe logs worker-{{ work_pool.name }}",
-    )
-    yield Alert(
         "alert: a run is stuck",
         "When a run lives and does not end.",
         _unless(stuck, _events("Running"), _events(*ENDED, *PAUSED), EACH),

@@ -7,6 +7,7 @@ first: that costs 5 seconds and 230 MB per worker, and these hosts are small.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Annotated
 
@@ -14,12 +15,17 @@ import typer
 from prefect.client.schemas.objects import WorkerMetadata
 from prefect.workers.process import ProcessWorker
 
+# How often each flow run tells that it lives, in seconds. Prefect's own 180 would be taken for silence
+# (deployments/automations.yaml), and so every longer run for crashed.
+HEARTBEAT_SECONDS = 30
+
 
 def main(
     pool: Annotated[str, typer.Option(help="the work pool to take runs from")],
     limit: Annotated[int, typer.Option(min=1, help="flow runs at once")],
 ) -> None:
     """Take flow runs from a work pool and run each in a process of its own, until SIGTERM."""
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     asyncio.run(_work(pool, limit))
 
 

@@ -71,6 +71,10 @@ def _declare(say: local_stack.Say) -> None:
 
 def _let_prefect_cli_find(stack: Stack) -> None:
     """Write prefect.toml into the clone, so that a plain `prefect ...` there reaches this stack."""
+    from deployments.worker import HEARTBEAT_SECONDS
+
     if stack.home.root == ROOT / ".floe":
         api = stack.environment()["PREFECT_API_URL"]
-        (ROOT / "prefect.toml").write_text(f'# Written by floe up.\n[api]\nurl = "{api}"\n')
+        # Flows that somebody starts there by hand must not seem silent either.
+        beats = f"[flows]\nheartbeat_frequency = {HEARTBEAT_SECONDS}\n"
+        (ROOT / "prefect.toml").write_text(f'# Written by floe up.\n[api]\nurl = "{api}"\n\n{beats}')
