@@ -2,6 +2,7 @@
 
 The same as `prefect server start`, but it does not serve unprotected: the API hands out the secrets of
 blocks to whoever may ask, and without a key from outside, Prefect keeps the key to its database in it.
+And slots that are held when it is killed are freed when it is started again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from cryptography.fernet import Fernet
 from blocks.errors import ConfigurationError
 from deployments.terminal import errors
 
+# Prefect keeps leases of slots in memory by default. A server that is started again would never free the
+# slots that were held then: every later build of the marts would wait for ever.
+LEASES_ON_DISK = {
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"
+}
 NEW_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
 
@@ -31,7 +37,8 @@ def main(
         errors.print(f"Error: {error}", markup=False)
         sys.exit(1)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)  # noqa: S606 - a list of our own arguments, no shell
+    environment = {**LEASES_ON_DISK, **os.environ}
+    os.execve(sys.executable, command, environment)  # noqa: S606 - a list of our own arguments, no shell
 
 
 def refuse_unprotected(environment: Mapping[str, str]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
+import httpx
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.concurrency.sync import concurrency
@@ -61,8 +64,30 @@ def transform(
         DbtFailed: a node failed; the message names each.
         WarehouseUnavailable: the warehouse did not answer, several times in a row.
     """
-    with concurrency("transform", lease_duration=LEASE_SECONDS, strict=True):
+    with slot("transform"):
         return _build_and_publish(full_refresh, Steps(first_pause_seconds))
+
+
+@contextmanager
+def slot(limit: str) -> Iterator[None]:
+    """Hold a slot of a global concurrency limit while the block runs.
+
+    Giving it back does not fail what was done: while the Prefect server is away, its lease ends by itself.
+    """
+    done = False
+    try:
+        with concurrency(limit, lease_duration=LEASE_SECONDS, strict=True):
+            yield
+            done = True
+    except httpx.HTTPError as error:
+        if not done:
+            raise
+        get_run_logger().warning(
+            "The slot of %s is free in %s seconds, since the server did not take it back: %s",
+            limit,
+            LEASE_SECONDS,
+            error,
+        )
 
 
 def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:

@@ -12,6 +12,7 @@ import httpx
 from blocks.settings import ROOT
 from deployments.local import postgres
 from deployments.local.home import Home, Secrets
+from deployments.prefect_server import LEASES_ON_DISK
 
 HOST = "127.0.0.1"
 BUCKET = "floe-landing"
@@ -159,8 +160,6 @@ def prefect_environment(home: Home, ports: Mapping[str, int]) -> dict[str, str]:
         # A laptop has one user and short runs: look for work often, start it when it is due.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-        # Each flow run tells that it lives; deployments/automations.yaml says what follows from silence.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # Where prefect.yaml's pull step finds the code.
         "FLOE_ROOT": str(ROOT),
     }
@@ -177,6 +176,7 @@ def service_environment(home: Home, secrets: Secrets, ports: Mapping[str, int]) 
     return {
         **stack_settings(home, secrets, ports),
         **prefect_environment(home, ports),
+        **LEASES_ON_DISK,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_ENCRYPTION_KEY": secrets.prefect_encryption_key,
         "PGPASSFILE": str(home.passfile),
