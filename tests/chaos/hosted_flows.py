@@ -1,0 +1,54 @@
+"""Flows that a real worker runs in the tests of death and lateness, made of what the real ones are made of.
+
+Each writes what it does into the file `notes` of its folder, and waits there for the file `go`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
+
+from flows.latest_only import skipped_for_newer
+from flows.transform import slot
+
+
+def note(folder: str, what: str) -> None:
+    with (Path(folder) / "notes").open("a") as notes:
+        notes.write(f"{what}\n")
+
+
+def wait_to_go(folder: str) -> None:
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.1)
+
+
+@task(persist_result=True)
+def first_step(folder: str) -> str:
+    """Be done once, however often the run starts."""
+    note(folder, f"first step, beats every {get_current_settings().flows.heartbeat_frequency} s")
+    return "done"
+
+
+@flow(name="hosted", persist_result=True)
+def hosted(folder: str) -> State | None:
+    """Do a step, then wait with the slot `transform` and a child process, on the first start only."""
+    if (skipped := skipped_for_newer()) is not None:
+        return skipped
+    first_step(folder)
+    with slot("transform"):
+        if flow_run.get_run_count() == 1:
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            note(folder, f"holds {os.getpid()} {child.pid}")
+            wait_to_go(folder)
+            child.kill()
+            child.wait()
+    note(folder, f"done {flow_run.get_name()}")
+    return None
