@@ -284,6 +284,11 @@ def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
     assert "database is locked" not in (stack.home.logs / "prefect.log").read_text()
 
 
+def test_deploying_again_changes_nothing(stack: Stack) -> None:
+    told = stack.succeed("floe", "deploy").splitlines()
+    assert told == ["Deployments: as declared", "Automations: as declared"]
+
+
 def test_down_ends_every_process(stack: Stack) -> None:
     processes = leftovers.find(stack.home)
     assert processes
