@@ -15,6 +15,9 @@ from blocks.errors import ConfigurationError
 AUTOMATIONS_YAML = Path(__file__).with_name("automations.yaml")
 # Marks the automations that come from the file, so that nobody's own are ever touched.
 TAG = "floe"
+# How often each flow run tells that it lives. Prefect's own 180 would be taken for silence, and so every
+# longer run for crashed.
+HEARTBEAT_SECONDS = 30
 
 
 def declared_automations(file: Path = AUTOMATIONS_YAML) -> list[AutomationCore]:

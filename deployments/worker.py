@@ -15,9 +15,7 @@ import typer
 from prefect.client.schemas.objects import WorkerMetadata
 from prefect.workers.process import ProcessWorker
 
-# How often each flow run tells that it lives, in seconds. Prefect's own 180 would be taken for silence
-# (deployments/automations.yaml), and so every longer run for crashed.
-HEARTBEAT_SECONDS = 30
+from deployments.automations import HEARTBEAT_SECONDS
 
 
 def main(

@@ -71,7 +71,7 @@ def _declare(say: local_stack.Say) -> None:
 
 def _let_prefect_cli_find(stack: Stack) -> None:
     """Write prefect.toml into the clone, so that a plain `prefect ...` there reaches this stack."""
-    from deployments.worker import HEARTBEAT_SECONDS
+    from deployments.automations import HEARTBEAT_SECONDS
 
     if stack.home.root == ROOT / ".floe":
         api = stack.environment()["PREFECT_API_URL"]
