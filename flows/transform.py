@@ -23,8 +23,9 @@ from flows.retries import FIRST_PAUSE_SECONDS, Steps
 # Unit tests test the models' code on made-up rows: for `make test`, not for every day's data. Exposures
 # are nodes with nothing to do.
 BUILD = ["build", "--exclude-resource-type", "unit_test", "exposure"]
-# After a killed process its slot is free again within this time.
-LEASE_SECONDS = 60
+# The lease of the slot, after which that of a killed process is free again. It is renewed when three quarters
+# have passed, so a Prefect server may be away for a quarter of it: a start takes up to 35 seconds.
+LEASE_SECONDS = 180
 
 
 class TransformResult(BaseModel):
@@ -69,14 +70,18 @@ def transform(
 
 
 @contextmanager
-def slot(limit: str) -> Iterator[None]:
+def slot(limit: str, lease_seconds: int = LEASE_SECONDS) -> Iterator[None]:
     """Hold a slot of a global concurrency limit while the block runs.
 
     Giving it back does not fail what was done: while the Prefect server is away, its lease ends by itself.
+
+    Args:
+        limit: its name.
+        lease_seconds: after a killed process its slot is free again within this time.
     """
     done = False
     try:
-        with concurrency(limit, lease_duration=LEASE_SECONDS, strict=True):
+        with concurrency(limit, lease_duration=lease_seconds, strict=True):
             yield
             done = True
     except httpx.HTTPError as error:
@@ -85,7 +90,7 @@ def slot(limit: str) -> Iterator[None]:
         get_run_logger().warning(
             "The slot of %s is free in %s seconds, since the server did not take it back: %s",
             limit,
-            LEASE_SECONDS,
+            lease_seconds,
             error,
         )
 

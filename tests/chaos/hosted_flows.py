@@ -43,7 +43,7 @@ def hosted(folder: str) -> State | None:
     if (skipped := skipped_for_newer()) is not None:
         return skipped
     first_step(folder)
-    with slot("transform"):
+    with slot("transform", lease_seconds=60):
         if flow_run.get_run_count() == 1:
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             note(folder, f"holds {os.getpid()} {child.pid}")
