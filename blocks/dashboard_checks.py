@@ -39,6 +39,25 @@ def check_dashboards(dashboards: Sequence[Dashboard], query: Query) -> list[Chec
     return checked
 
 
+def require_no_problem(dashboards: Sequence[Dashboard], query: Query) -> None:
+    """Check every card, and fail with all that is wrong.
+
+    Raises:
+        CardFailed: one or more cannot be answered; the message names each with its owner.
+        CardUnanswered: the warehouse does not answer.
+    """
+    failed = [each for each in check_dashboards(dashboards, query) if each.problem]
+    if failed:
+        named = "; ".join(
+            f"{each.dashboard} / {each.card} (owner {each.owner}): {each.problem}" for each in failed
+        )
+        raise CardFailed(
+            f"{len(failed)} part(s) of the dashboards do not fit the marts: {named}",
+            state="the dashboards are as they were",
+            next_command="floe dashboards check",
+        )
+
+
 def check_marts(dashboards: Sequence[Dashboard], marts: Collection[str]) -> list[CheckedCard]:
     """Return the parts of the dashboards that read a mart which dbt does not build (any more).
 

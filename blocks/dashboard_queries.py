@@ -110,8 +110,12 @@ def render(query: str, conditions: Mapping[str, Condition] | None = None, schema
         condition = conditions.get(match[1])
         return f"({condition.unset} or {condition.sql})" if condition else "1 = 1"
 
-    sql = _REF.sub(lambda match: f"{schema}.{match[1]}", query.strip().rstrip(";"))
-    return _TAG.sub(bare, _CLAUSE.sub(clause, sql))
+    return _TAG.sub(bare, _CLAUSE.sub(clause, with_marts_in(query, schema)))
+
+
+def with_marts_in(query: str, schema: str) -> str:
+    """Return a query as Metabase takes it: marts by their schema, tags and optional clauses as they are."""
+    return _REF.sub(lambda match: f"{schema}.{match[1]}", query.strip().rstrip(";"))
 
 
 def _sql_of(conditions: Mapping[str, Condition]) -> Callable[[re.Match[str]], str]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.errors import ConfigurationError
+from blocks.metabase_settings import MetabaseSettings
 from lambda_csv_loader.ducklake import DuckLakeSettings
 from lambda_csv_loader.settings import ObjectStoreSettings, SnowflakeSettings
 
@@ -60,6 +61,7 @@ class DashboardSettings(_Section):
 
     pages: Path | None = Field(None, description="folder for the static preview")
     url: str | None = Field(None, description="where people open them")
+    metabase: MetabaseSettings | None = Field(None, description="a Metabase that shows them")
 
 
 class MailSettings(_Section):

@@ -1,11 +1,11 @@
-"""`floe dashboards`: check the dashboard files against the marts, tell dbt of them, draw them now."""
+"""`floe dashboards`: check the dashboard files against the marts, tell dbt of them, show them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -15,9 +15,26 @@ from deployments.terminal import console
 if TYPE_CHECKING:
     from blocks.dashboard_checks import CheckedCard
     from blocks.dashboard_pages import Query
+    from blocks.metabase_plan import Change
+    from blocks.metabase_settings import Drift
+    from deployments.metabase import Instance
 
 app = typer.Typer(no_args_is_help=True, help="Dashboards as code: deployments/dashboards/*.yaml.")
 
+_SIGNS = {
+    "create": "[green]+[/]",
+    "update": "[yellow]~[/]",
+    "restore": "[green]^[/]",
+    "archive": "[red]-[/]",
+    "keep": "[yellow]![/]",
+    "none": " ",
+}
+
+
+ByHand = Annotated[
+    Literal["refuse", "keep", "overwrite"],
+    typer.Option("--drift", help="what somebody changed in Metabase: stop, leave it alone, or undo it"),
+]
 Project = Annotated[
     Path | None,
     typer.Option(exists=True, file_okay=False, help="The dbt project of the marts; by default dbt/."),
@@ -72,6 +89,45 @@ def exposures(project: Project = None) -> None:
 
 
 @app.command()
+def plan(drift: ByHand = "refuse") -> None:
+    """Show what `apply` would change in Metabase; nothing is changed."""
+    changes = _instance(drift).plan()
+    _show(changes)
+    _summary(changes)
+
+
+@app.command()
+def apply(
+    drift: ByHand = "refuse",
+    secrets: Annotated[
+        bool,
+        typer.Option("--secrets", help="send the database's key or password again, after a change"),
+    ] = False,
+    project: Project = None,
+) -> None:
+    """Bring the dashboards into Metabase; a fresh one is set up first, the plan is shown before it is done.
+
+    Every card is checked on the marts before anything is written.
+    """
+    from blocks.dashboard_checks import check_marts, require_no_problem
+    from blocks.dashboard_exposures import marts_of
+    from blocks.dbt import PROJECT
+
+    instance = _instance(drift)
+    failed = check_marts(instance.dashboards, marts_of(project or PROJECT))
+    _print_problems(failed)
+    if failed:
+        console.print(f"{len(failed)} problem(s); nothing was written")
+        raise typer.Exit(1)
+    with _query() as query:
+        require_no_problem(instance.dashboards, query)
+    new_key = instance.settings.key(instance.home) is None
+    _summary(instance.apply(_show, resend_secrets=secrets), done=True)
+    if new_key:
+        console.print("Next: floe blocks register, so that `publish` has the key")
+
+
+@app.command()
 def preview(
     folder: Annotated[
         Path | None, typer.Option(help="Where to write the pages; by default where `publish` writes them.")
@@ -91,6 +147,43 @@ def preview(
         f"{len(rendered.pages)} dashboards, {len(rendered.cards)} cards, {seconds:.1f} s of queries"
     )
     console.print(str(rendered.index), soft_wrap=True)
+
+
+def _instance(drift: Drift) -> Instance:
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dbt import PROJECT
+    from blocks.metabase_fields import marts_of_project
+    from blocks.settings import load_settings
+    from deployments.metabase import Instance, metabase_of
+
+    settings = load_settings()
+    return Instance(
+        metabase_of(settings),
+        settings.home,
+        load_dashboards(DASHBOARDS),
+        marts_of_project(PROJECT),
+        drift,
+    )
+
+
+def _show(changes: list[Change]) -> None:
+    for change in changes:
+        if change.action == "none" and not change.note:
+            continue
+        note = f" [dim]({escape(change.note)})[/]" if change.note else ""
+        console.print(f"{_SIGNS[change.action]} {change.kind} {escape(change.name)}{note}", soft_wrap=True)
+        for detail in change.details:
+            console.print(f"    {detail}", markup=False, soft_wrap=True)
+
+
+def _summary(changes: list[Change], *, done: bool = False) -> None:
+    count = sum(change.action not in ("none", "keep") for change in changes)
+    by_hand = sum(change.by_hand for change in changes)
+    words = f"{count} {'changed' if done else 'to change'}" if count else "Everything is as declared"
+    console.print(f"{words}, {by_hand} changed in Metabase by hand" if by_hand else words)
 
 
 def _print_problems(failed: list[CheckedCard]) -> None:
