@@ -47,9 +47,15 @@ def blocks_of(settings: Settings) -> dict[str, Block]:
         "warehouse": warehouse,
         "dbt": DbtProject(warehouse=warehouse, output=settings.home / "dbt"),
         "landing": _landing(settings.object_store),
-        "dashboards": Dashboards(pages_folder=settings.dashboards.pages, url=settings.dashboards.url),
         **alert_blocks(settings.alerts),
+        "dashboards": _dashboards(settings),
     }
+
+
+def _dashboards(settings: Settings) -> Dashboards:
+    shown = settings.dashboards
+    metabase = shown.metabase.target(settings.home) if shown.metabase else None
+    return Dashboards(pages_folder=shown.pages, url=shown.url, metabase=metabase)
 
 
 def _landing(store: ObjectStoreSettings) -> LandingBucket:

@@ -1,4 +1,4 @@
-"""The flow `publish`: draw the dashboards from the marts that readers see now."""
+"""The flow `publish`: show the dashboards of the marts that readers see now, in Metabase or as pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from blocks.dashboards import Dashboards
 from blocks.warehouse import Warehouse, unchanging
+from flows.metabase_publication import MetabaseResult, publish_to_metabase
 
 if TYPE_CHECKING:
     from blocks.dashboard_pages import RenderedPages
@@ -30,36 +31,50 @@ class PublishResult(BaseModel):
     """What a publish wrote.
 
     Attributes:
-        url: where people open the index.
-        index: the file behind it.
-        cards: every card with its rows (unfiltered), filter choices and the warehouse's seconds.
+        url: where people open the dashboards.
+        index: the index of the pages; None where only Metabase shows them.
+        cards: every card of the pages with its rows (unfiltered), filter choices and the warehouse's seconds.
+        metabase: what was done in Metabase; None where there is none.
     """
 
     url: str
-    index: Path
-    cards: list[PublishedCard]
+    index: Path | None = None
+    cards: list[PublishedCard] = []
+    metabase: MetabaseResult | None = None
 
 
 @flow(name="publish", flow_run_name="publish dashboards")
 def publish() -> PublishResult:
-    """Draw every dashboard anew; a card that fails leaves the pages as they were.
+    """Show every dashboard anew, in Metabase, as pages or both, as the block `dashboards` says.
+
+    A card that fails on the marts leaves both as they were.
 
     Raises:
         InvalidDashboard: a dashboard file is wrong.
         CardFailed: a card's query cannot run on the marts; the message names the card's owner.
         CardUnanswered: the warehouse stopped answering.
+        MetabaseSyncLate: Metabase does not know the marts' columns in time.
+        MetabaseCardsFail: Metabase cannot run a card; the message names the card's owner.
     """
     # Here, not at the top: every flow run is a new process that imports all flows.
+    from blocks.dashboard_checks import require_no_problem
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
     from blocks.dashboard_pages import on_cursor, render_pages
 
     definitions = load_dashboards(DASHBOARDS)
     target = cast(Dashboards, Dashboards.load("dashboards"))
-    folder = target.folder()
+    folder = None if target.metabase and target.pages_folder is None else target.folder()
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
+    result = PublishResult(url=target.address())
     with warehouse.connect(read_only=True) as cursor, unchanging(cursor):
-        rendered = render_pages(definitions, on_cursor(cursor), folder)
-    return _report(rendered, target.address())
+        if folder is None:
+            require_no_problem(definitions, on_cursor(cursor))
+        else:
+            rendered = render_pages(definitions, on_cursor(cursor), folder)
+            result = _report(rendered, target.address())
+    if target.metabase is not None:
+        result.metabase = publish_to_metabase(target.metabase, definitions)
+    return result
 
 
 def _report(rendered: RenderedPages, url: str) -> PublishResult:

@@ -53,6 +53,7 @@ ONE_PROCESS = {
             *(f"flows/test_{flow}" for flow in ("ingest_csv", "latest_only", "publish", "replicate")),
             *(
                 "flows/test_dbt_nodes",
+                "flows/test_publish_metabase",
                 "flows/test_reconcile_flow",
                 "flows/test_retries",
                 "flows/test_transform",

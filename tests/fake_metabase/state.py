@@ -421,7 +421,8 @@ class State:
     def _missing_table(self, card: Document) -> str | None:
         sql, _ = queries.sql_and_tags(card["dataset_query"])
         tables = {f"{table['schema']}.{table['name']}".lower() for table in self.tables.values()}
-        read = re.findall(r"\b(?:from|join)\s+(\w+\.\w+)", sql, re.IGNORECASE)
+        schemas = "|".join({schema for schema, _ in self.warehouse})
+        read = re.findall(rf"\b(?:from|join)\s+((?:{schemas})\.\w+)", sql, re.IGNORECASE)
         return next((f"no table {name}" for name in read if name.lower() not in tables), None)
 
     # -- dashboards
