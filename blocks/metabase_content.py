@@ -115,6 +115,7 @@ class Translator:
             "name": document["name"],
             "description": unmarked(document.get("description"))[0],
             "collection": self.keys.key_of_collection(document.get("collection_id")),
+            "collection_position": document.get("collection_position"),
             "parameters": [_without_nothing(each) for each in document.get("parameters") or []],
             "tabs": [tab["name"] for tab in tabs],
             "dashcards": sorted(dashcards, key=lambda card: (card["tab"], card["row"], card["col"])),
@@ -137,6 +138,7 @@ class Translator:
         return {
             "name": content["name"],
             "collection_id": self.keys.number_of(content["collection"]),
+            "collection_position": content["collection_position"],
             "parameters": content["parameters"],
             "tabs": [
                 {"id": tab_ids[number], "name": name, "position": number}

@@ -186,6 +186,7 @@ def _dashboard(dashboard: Dashboard, collection: str) -> Managed:
         "name": dashboard.title,
         "description": f"{dashboard.description}\n\nOwner: {dashboard.owner}",
         "collection": collection,
+        "collection_position": dashboard.collection_position,
         "parameters": [_parameter(dashboard, each) for each in dashboard.filters],
         "tabs": [tab.title for tab in dashboard.tabs],
         "dashcards": [

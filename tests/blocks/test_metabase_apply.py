@@ -102,6 +102,7 @@ def test_each_part_of_a_definition_is_seen_when_it_changes(fake: FakeMetabase) -
     changed += [
         ("name", dashboard.model_copy(update={"title": "Other"})),
         ("description", dashboard.model_copy(update={"description": "Other"})),
+        ("collection_position", dashboard.model_copy(update={"collection_position": 7})),
         ("description", dashboard.model_copy(update={"owner": SAMPLE[2].owner})),
         ("tabs", dashboard.model_copy(update={"tabs": (tab.model_copy(update={"title": "Other"}),)})),
         (

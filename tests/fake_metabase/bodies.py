@@ -23,7 +23,7 @@ _CARD = {
     *("name", "display", "visualization_settings", "dataset_query", "collection_id", "type", "description"),
     *("parameters", "entity_id"),
 }
-_DASHBOARD = {"name", "description", "collection_id", "parameters", "cache_ttl"}
+_DASHBOARD = {"name", "description", "collection_id", "collection_position", "parameters", "cache_ttl"}
 _COLLECTION = {"name", "description", "parent_id", "authority_level"}
 _PRESENTATION = {"description", "display_name", "visibility_type"}
 
