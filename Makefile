@@ -27,7 +27,7 @@ test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
 	@# Three on two cores: a test that waits leaves its core to another (6 % faster than two).
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "$(ORDINARY)" $(ARGS)
 
-thorough: .venv/installed-dev .venv-fakesnow/installed ## Run the dear proofs of each room, on the emulated Snowflake too
+thorough: .venv/installed-dev .venv-fakesnow/installed .venv-dbt-metabase/installed tests/metabase_cli/installed ## Run the dear proofs of each room, on the emulated Snowflake too
 	@$(BIN)/pytest -n 2 --dist loadfile -m "thorough and not chaos and not long" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
@@ -67,13 +67,15 @@ lock: ## Resolve the exact pins anew (needs uv)
 	  tests/benchmarks/peers.in -o tests/benchmarks/peers.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  tests/fakesnow.in -o requirements-fakesnow.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  tests/dbt_metabase.in -o requirements-dbt-metabase.lock
 	uv pip compile -q --python-platform x86_64-manylinux_2_28 --python-version 3.12 --generate-hashes \
 	  --no-header --no-annotate lambda_csv_loader/requirements.in -c requirements.lock \
 	  -o lambda_csv_loader/requirements.txt
 
 clean: ## Delete the virtual environment and the stack's data
 	@if [ -x $(BIN)/floe ]; then $(BIN)/floe down; fi
-	rm -rf .venv .venv-fakesnow .floe prefect.toml
+	rm -rf .venv .venv-fakesnow .venv-dbt-metabase tests/metabase_cli/node_modules tests/metabase_cli/installed .floe prefect.toml
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -106,5 +108,19 @@ clean: ## Delete the virtual environment and the stack's data
 	@$(BIN)/python -m venv .venv-fakesnow
 	@.venv-fakesnow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fakesnow.lock
 	@touch $@
+
+# Two clients of Metabase's API that others wrote check the fake of the tests. Neither is a part of Floe.
+.venv-dbt-metabase/installed: requirements-dbt-metabase.lock | .venv/bin/python
+	@echo "Installing dbt-metabase into .venv-dbt-metabase ..."
+	@$(BIN)/python -m venv .venv-dbt-metabase
+	@.venv-dbt-metabase/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dbt-metabase.lock
+	@touch $@
+
+# Without npm, or where its registry cannot be reached, the tests say that they were skipped and why.
+tests/metabase_cli/installed: tests/metabase_cli/package-lock.json
+	@command -v npm >/dev/null || { echo "No npm: the tests with Metabase's own command line will be skipped"; exit 0; }; \
+	  echo "Installing Metabase's command line into tests/metabase_cli ..."; \
+	  npm ci --prefix tests/metabase_cli --silent --ignore-scripts --no-audit --no-fund && touch $@ || \
+	  echo "npm could not install it: the tests with Metabase's own command line will be skipped"
 
 .PHONY: help demo up down install test thorough lint chaos long bench live image test-image lock clean

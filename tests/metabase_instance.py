@@ -20,16 +20,16 @@ from blocks.metabase_settings import MartNames
 from tests.fake_metabase import FakeMetabase
 
 DATABASE = "Marts"
-MARTS: list[Mart] = marts_of_project(PROJECT)
+EVERY_MART: list[Mart] = marts_of_project(PROJECT)
 SAMPLE: tuple[Dashboard, ...] = load_dashboards(DASHBOARDS)
 # Two descriptions are as good as all, and cost fewer calls.
 FEW_WORDS = [
     mart
     if mart.name == "dim_return_reasons"
     else replace(mart, description="", columns=dict.fromkeys(mart.columns, ""))
-    for mart in MARTS
+    for mart in EVERY_MART
 ]
-WAREHOUSE = {("marts", mart.name): list(mart.columns) for mart in MARTS}
+WAREHOUSE = {("marts", mart.name): list(mart.columns) for mart in EVERY_MART}
 # An API key that stands in no text that anybody may see.
 KEY = "mb_never-to-be-shown-0123456789"
 

@@ -18,8 +18,8 @@ from blocks.metabase_errors import (
 )
 from tests.fake_metabase import FakeMetabase, running_metabase
 from tests.metabase_instance import (
+    EVERY_MART,
     KEY,
-    MARTS,
     SAMPLE,
     WAREHOUSE,
     actions,
@@ -345,12 +345,12 @@ def test_columns_that_never_appear_leave_everything_as_it_was(fake: FakeMetabase
 
 @pytest.mark.thorough
 def test_descriptions_of_dbt_reach_tables_and_columns(fake: FakeMetabase) -> None:
-    provisioner(fake, SMALL, marts=MARTS).apply()
+    provisioner(fake, SMALL, marts=EVERY_MART).apply()
     items = next(table for table in fake.state.tables.values() if table["name"] == "dim_items")
     assert items["description"].startswith("Items with the versions the source itself keeps")
     brand = next(each for each in items["fields"] if each["name"] == "brand")
     assert brand["description"] == "Brand."
-    assert actions(provisioner(fake, SMALL, marts=MARTS).plan()) == {}
+    assert actions(provisioner(fake, SMALL, marts=EVERY_MART).plan()) == {}
 
 
 def test_analysts_read_the_collections_and_everybody_else_does_not(fake: FakeMetabase) -> None:

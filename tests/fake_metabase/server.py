@@ -39,7 +39,9 @@ ROUTES: dict[str, Handle] = {
     "POST /database/:id/rescan_values": lambda *_: {"status": "ok"},
     "GET /database/:id/metadata": lambda state, number, *_: state.metadata(int(number)),
     "GET /table": lambda state, *_: [
-        table for number in state.databases for table in state.tables_of(number)
+        {**table, "db": state.database(number)}
+        for number in state.databases
+        for table in state.tables_of(number)
     ],
     "PUT /table/:id": lambda state, number, body, _: _changed(state.tables, number, body),
     "GET /field/:id": lambda state, number, *_: state.field(int(number)),
