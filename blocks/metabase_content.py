@@ -116,7 +116,7 @@ class Translator:
             "description": unmarked(document.get("description"))[0],
             "collection": self.keys.key_of_collection(document.get("collection_id")),
             "collection_position": document.get("collection_position"),
-            "parameters": [_without_nothing(each) for each in document.get("parameters") or []],
+            "parameters": [_said(each) for each in document.get("parameters") or []],
             "tabs": [tab["name"] for tab in tabs],
             "dashcards": sorted(dashcards, key=lambda card: (card["tab"], card["row"], card["col"])),
         }
@@ -148,7 +148,7 @@ class Translator:
         }
 
     def _tag(self, tag: Mapping[str, Any]) -> Content:
-        kept = _without_nothing(tag)
+        kept = _said(tag)
         if dimension := kept.get("dimension"):
             kept["dimension"] = self.fields.name_of(_field_id(dimension))
         return kept
@@ -168,7 +168,7 @@ class Translator:
             "tab": order.get(document.get("dashboard_tab_id") or 0, 0),
             **{name: document[name] for name in _PLACE},
             "card": None if card is None else self.keys.key_of_card(card),
-            "visualization_settings": _without_nothing(document.get("visualization_settings") or {}),
+            "visualization_settings": document.get("visualization_settings") or {},
             "parameter_mappings": sorted(mappings, key=lambda each: str(each["parameter_id"])),
         }
         # Not ours to set, so anything here was put there by hand.
@@ -258,13 +258,13 @@ def _target(target: list[Any]) -> list[Any]:
 
 
 def _parameter(parameter: Mapping[str, Any]) -> Content:
-    kept = _without_nothing(parameter)
+    kept = _said(parameter)
     return kept | {"target": _target(kept["target"])} if "target" in kept else kept
 
 
-def _without_nothing(document: Mapping[str, Any]) -> Content:
-    """Return a document without the keys that Metabase fills with null and its own uuids."""
-    return {name: value for name, value in document.items() if value is not None and name != "lib/uuid"}
+def _said(document: Mapping[str, Any]) -> Content:
+    """Return a tag or parameter without what Metabase fills in: null, false, nothing, its own uuids."""
+    return {name: value for name, value in document.items() if value and name != "lib/uuid"}
 
 
 def unknown_column(column: str) -> ConfigurationError:

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 _MARK = re.compile(
-    r"\s*\[floe:(?P<key>[a-z]+/[^\s\]]+)(?: (?P<number>\d+))?(?: (?P<digest>[0-9a-f]{12}|archived))?\]\s*$"
+    r"\s*\[floe:(?P<key>[a-z]+/[^\s\]]+)(?: (?P<number>\d+))?(?: (?P<digest>[0-9a-f]{12}|archived))?\]"
 )
 _NAMESPACE = UUID("6f6a3f0e-6d8c-5a51-9a57-5d3f2d0b7c11")
 # Of a nano id, which is what Metabase's entity ids are.
@@ -59,8 +59,8 @@ def unmarked(description: str | None) -> tuple[str, Marker | None]:
     found = _MARK.search(text)
     if not found:
         return text, None
-    number = found["number"]
-    return text[: found.start()], Marker(found["key"], int(number) if number else None, found["digest"])
+    number = int(found["number"]) if found["number"] else None
+    return text[: found.start()] + text[found.end() :], Marker(found["key"], number, found["digest"])
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -95,7 +95,13 @@ class Instance:
         first = [Change("instance", "instance", self.settings.url, "create")] if fresh else []
         return [
             *first,
-            Change("key", "key", str(self.settings.key_file(self.home)), "create"),
+            Change(
+                "key",
+                "key",
+                str(self.settings.key_file(self.home)),
+                "create",
+                note="what Metabase has already can be read only with a key, so all is shown as new",
+            ),
             Change("database", "database", self.settings.database, "create"),
             *(
                 Change(each.kind, each.key, str(each.content["name"]), "create")

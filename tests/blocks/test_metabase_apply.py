@@ -265,6 +265,26 @@ def test_a_change_by_hand_is_kept_or_undone_as_asked(fake: FakeMetabase) -> None
     assert actions(provisioner(fake, SMALL).plan()) == {}
 
 
+@pytest.mark.parametrize("written", ["Ours.\n\n{}", "{}\n\nAsk Mia before you change this."])
+def test_words_before_or_after_the_mark_are_a_change_by_hand(fake: FakeMetabase, written: str) -> None:
+    provisioner(fake, SMALL).apply()
+    ((number, board),) = fake.state.dashboards.items()
+    by_hand(fake, "PUT", f"/dashboard/{number}", {"description": written.format(board["description"])})
+    (change,) = [change for change in provisioner(fake, SMALL).plan() if change.action != "none"]
+    assert (change.key, change.by_hand) == ("dashboard/executive_overview", True)
+
+
+def test_a_card_whose_mark_somebody_took_off_is_still_known(fake: FakeMetabase) -> None:
+    provisioner(fake, SMALL).apply()
+    number = next(iter(fake.state.cards))
+    by_hand(fake, "PUT", f"/card/{number}", {"description": "Mine"})
+    with pytest.raises(MetabaseChangedByHand):
+        provisioner(fake, SMALL).apply()
+    provisioner(fake, SMALL, drift="overwrite").apply()
+    assert len(fake.state.cards) == 2
+    assert actions(provisioner(fake, SMALL).plan()) == {}
+
+
 def test_what_somebody_archived_is_a_change_by_hand(fake: FakeMetabase) -> None:
     provisioner(fake, SMALL).apply()
     number = next(iter(fake.state.dashboards))

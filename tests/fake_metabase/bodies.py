@@ -69,7 +69,9 @@ _DASHCARD = {
     *("id", "size_x", "size_y", "row", "col", "card_id", "action_id", "dashboard_tab_id"),
     *("parameter_mappings", "visualization_settings", "inline_parameters", "series"),
 }
-_TAG = {"id", "name", "display-name", "type", "dimension", "widget-type", "default", "required", "alias"}
+_TAG = {
+    *("id", "name", "display-name", "type", "dimension", "widget-type", "default", "required", "alias"),
+}
 _PARAMETER = {"id", "name", "slug", "type", "default", "required", "sectionId", "filteringParameters"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -46,11 +46,12 @@ def stored(query: Mapping[str, Any], base_type: Callable[[int], str]) -> Documen
 
 
 def _tag(tag: Mapping[str, Any], base_type: Callable[[int], str]) -> Document:
+    filled = {"default": None, "required": False, **tag}
     if "dimension" not in tag:
-        return dict(tag)
+        return filled
     number = next(part for part in tag["dimension"][1:] if isinstance(part, int))
     options = {"lib/uuid": str(uuid4()), "base-type": base_type(number)}
-    return {**tag, "dimension": ["field", options, number]}
+    return {**filled, "dimension": ["field", options, number]}
 
 
 def with_stage(mapping: Mapping[str, Any]) -> Document:
