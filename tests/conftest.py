@@ -26,7 +26,8 @@ from tests.postgres_server import PostgresServer, free_port
 # A test must never meet a stack, a Prefect profile or credentials of the person who runs it; the
 # live lane's own variables are the exception.
 FOREIGN = ("FLOE_", "PREFECT_", "AWS_", "SNOWFLAKE_", "METABASE_")
-KEPT = ("FLOE_LIVE_", "AWS_CA_BUNDLE")
+LIVE_METABASE = tuple(f"METABASE_{name}" for name in ("URL", "API_KEY", "DATABASE", "SCHEMA", "UPPER"))
+KEPT = ("FLOE_LIVE_", "AWS_CA_BUNDLE", *LIVE_METABASE)
 for name in [key for key in os.environ if key.startswith(FOREIGN) and not key.startswith(KEPT)]:
     del os.environ[name]
 # Nor the width of their terminal, which folds tables.
