@@ -6,6 +6,7 @@ silence, so whoever writes here reads back (`blocks/metabase_apply.py`).
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -85,7 +86,9 @@ class MetabaseClient:
 
     def hide(self, *secrets: SecretStr) -> None:
         """Keep `secrets` out of every error text, should the server repeat them."""
-        self._secrets += [text for each in secrets if (text := each.get_secret_value())]
+        texts = [text for each in secrets if (text := each.get_secret_value())]
+        # Servers quote what they repeat.
+        self._secrets += [*texts, *(json.dumps(text)[1:-1] for text in texts)]
 
     def get(self, path: str, **query: Any) -> Any:
         """Read; tried again when the server does not answer.

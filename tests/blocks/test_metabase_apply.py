@@ -229,13 +229,18 @@ def test_a_copy_that_somebody_made_is_theirs(fake: FakeMetabase) -> None:
         "/dashboard",
         {name: original[name] for name in ("name", "description", "collection_id")},
     )
+    card = next(iter(fake.state.cards.values()))
+    parts = ("name", "description", "display", "dataset_query", "visualization_settings", "collection_id")
+    card_copy = by_hand(fake, "POST", "/card", {name: card[name] for name in parts})
     plan = provisioner(fake, SMALL).plan()
     assert actions(plan) == {}
-    assert [change.name for change in plan if change.kind == "copy"] == [
+    assert len([change for change in plan if change.kind == "copy"]) == 2
+    assert [change.name for change in plan if "dashboard" in change.name and change.kind == "copy"] == [
         f"dashboard {copied['id']} 'Executive overview', copied from dashboard/executive_overview"
     ]
     provisioner(fake, []).apply()
     assert not fake.state.dashboards[copied["id"]]["archived"]
+    assert not fake.state.cards[card_copy["id"]]["archived"]
     assert fake.state.dashboards[original["id"]]["archived"]
 
 
@@ -315,6 +320,20 @@ def test_a_renamed_dashboard_and_card_stay_the_same_objects(fake: FakeMetabase) 
     assert new["name"] == "New"
     assert [tab["id"] for tab in new["tabs"]] == [tab["id"] for tab in old["tabs"]]
     assert [card["id"] for card in new["dashcards"]] == [card["id"] for card in old["dashcards"]]
+
+
+def test_a_tab_before_another_leaves_that_its_id(fake: FakeMetabase) -> None:
+    provisioner(fake, SMALL).apply()
+    (board,) = fake.state.dashboards.values()
+    (old,) = board["tabs"]
+    first = (
+        SMALL[0]
+        .tabs[0]
+        .model_copy(update={"key": "new", "title": "New", "cards": SMALL[0].tabs[0].cards[:1]})
+    )
+    provisioner(fake, [SMALL[0].model_copy(update={"tabs": (first, SMALL[0].tabs[0])})]).apply()
+    new, still = board["tabs"]
+    assert (new["name"], still["id"], still["name"]) == ("New", old["id"], old["name"])
 
 
 def test_a_deleted_definition_is_archived_and_comes_back_as_the_same_object(fake: FakeMetabase) -> None:
@@ -453,6 +472,49 @@ def test_the_slower_of_two_archives_what_it_made_twice(fake: FakeMetabase) -> No
         == 1
     )
     assert actions(provisioner(fake, SMALL).plan()) == {}
+
+
+def test_what_was_made_twice_and_left_behind_is_archived(fake: FakeMetabase) -> None:
+    provisioner(fake, SMALL).apply()
+    collection = number_of(fake.state.collections, "Leadership")
+    left = {"name": "Executive overview", "description": "[floe:dashboard/executive_overview]"}
+    twin = by_hand(fake, "POST", "/dashboard", left | {"collection_id": collection})
+    (change,) = [change for change in provisioner(fake, SMALL).plan() if change.action != "none"]
+    assert (change.action, change.number) == ("archive", twin["id"])
+    provisioner(fake, SMALL).apply()
+    assert number_of(fake.state.dashboards, "Executive overview") != twin["id"]
+
+
+def test_a_change_between_plan_and_write_is_not_overwritten(fake: FakeMetabase) -> None:
+    provisioner(fake, SMALL).apply()
+    number = next(iter(fake.state.dashboards))
+
+    def somebody(call: str) -> None:
+        if call.startswith("PUT /card"):
+            fake.state.dashboards[number]["name"] = "Mine"
+
+    (dashboard,) = SMALL
+    tab = dashboard.tabs[0]
+    cards = (*tab.cards[:2], tab.cards[2].model_copy(update={"title": "Other"}))
+    changed = dashboard.model_copy(
+        update={"title": "New", "tabs": (tab.model_copy(update={"cards": cards}),)}
+    )
+    fake.meanwhile = somebody
+    with pytest.raises(MetabaseBusy, match="while it was being applied"):
+        provisioner(fake, [changed]).apply()
+    assert fake.state.dashboards[number]["name"] == "Mine"
+
+
+def test_a_dashboard_that_is_kept_keeps_its_cards(fake: FakeMetabase) -> None:
+    provisioner(fake, SMALL).apply()
+    number, board = next(iter(fake.state.dashboards.items()))
+    by_hand(fake, "PUT", f"/dashboard/{number}", {"name": "Mine"})
+    shown = [each["card_id"] for each in board["dashcards"]]
+    done = provisioner(fake, [small(EXECUTIVE, 2)], drift="keep").apply()
+    assert [change.note for change in done if change.action == "keep" and change.kind == "card"] == [
+        "still on a dashboard that was changed by hand"
+    ]
+    assert [each["card_id"] for each in fake.state.dashboards[number]["dashcards"]] == shown
 
 
 def test_what_metabase_drops_in_silence_is_noticed(fake: FakeMetabase) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.fake_metabase.bodies import BODIES, Document, Refused, check_body
-from tests.fake_metabase.state import ADMINISTRATORS, NOT_FOUND, Columns, State
+from tests.fake_metabase.databases import NOT_FOUND, Columns
+from tests.fake_metabase.state import ADMINISTRATORS, State
 
 Fault = Literal["before", "after", "busy"]
 Query = Mapping[str, list[str]]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from tests.fake_metabase import queries
 from tests.fake_metabase.bodies import (
-    DETAILS,
     Document,
     Refused,
     bad,
@@ -22,32 +20,22 @@ from tests.fake_metabase.bodies import (
     check_tab,
     declared,
 )
+from tests.fake_metabase.databases import NOW, Databases
 
-Columns = Mapping[tuple[str, str], list[str]]
-HIDDEN = "**MetabasePass**"
-SECRET_DETAILS = ("password", "private-key-value")
 ADMINISTRATORS, ALL_USERS = 2, 1
-NOW = "2026-11-27T12:00:00Z"
 # Of those who ask for pages at all; short, so that there are several.
 _LONGEST_PAGE = 10
-NOT_FOUND = Refused(404, "Not found.")
 
 
 @dataclass
-class State:
+class State(Databases):
     """One server.
 
     Attributes:
-        warehouse: columns of (schema, table), what a sync finds.
-        upper: whether the warehouse names everything in upper case, as Snowflake does.
-        late: how often metadata is read after a sync until it shows what the sync found.
         broken: error by name of card that cannot be run.
         slow: milliseconds by name of card.
     """
 
-    warehouse: Columns
-    upper: bool = False
-    late: int = 0
     broken: dict[str, str] = field(default_factory=dict)
     slow: dict[str, int] = field(default_factory=dict)
     setup_token: str | None = field(default_factory=lambda: str(uuid4()))
@@ -55,8 +43,6 @@ class State:
     passwords: dict[str, str] = field(default_factory=dict)
     sessions: set[str] = field(default_factory=set)
     keys: dict[str, Document] = field(default_factory=dict)
-    databases: dict[int, Document] = field(default_factory=dict)
-    tables: dict[int, Document] = field(default_factory=dict)
     collections: dict[int, Document] = field(default_factory=dict)
     cards: dict[int, Document] = field(default_factory=dict)
     dashboards: dict[int, Document] = field(default_factory=dict)
@@ -70,14 +56,9 @@ class State:
             "collection": {"revision": 0, "groups": {"1": {"root": "write"}, "2": {"root": "write"}}},
         }
     )
-    _pending: dict[int, int] = field(default_factory=dict)
-    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
         self.trash = self._new_collection({"name": "Trash", "type": "trash"})
-
-    def next_id(self) -> int:
-        return next(self._ids)
 
     # -- start-up, users, keys
 
@@ -128,135 +109,6 @@ class State:
         self.keys[shown] = {"id": self.next_id(), "name": body["name"], "group": {"id": body["group_id"]}}
         return {**self.keys[shown], "unmasked_key": shown, "masked_key": shown[:7] + "****"}
 
-    # -- databases and what a sync finds
-
-    def new_database(self, body: Document) -> Document:
-        self._check_details(body["engine"], body["details"])
-        number = self.next_id()
-        self.databases[number] = {
-            "id": number,
-            "is_full_sync": True,
-            "is_on_demand": False,
-            "auto_run_queries": True,
-            "initial_sync_status": "complete",
-            "description": None,
-            "features": [],
-            "is_sample": False,
-            "timezone": "UTC",
-            "created_at": NOW,
-            "updated_at": NOW,
-            **body,
-        }
-        self.sync(number)
-        return self.database(number)
-
-    def change_database(self, number: int, body: Document) -> Document:
-        known = self._known(self.databases, number)
-        if "details" in body:
-            self._check_details(body.get("engine", known["engine"]), body["details"])
-            kept = {
-                name: known["details"].get(name) for name, each in body["details"].items() if each == HIDDEN
-            }
-            body = {**body, "details": {**body["details"], **kept}}
-        known.update(body)
-        return self.database(number)
-
-    def database(self, number: int) -> Document:
-        known = self._known(self.databases, number)
-        hidden = {
-            name: HIDDEN if name in SECRET_DETAILS and found else found
-            for name, found in known["details"].items()
-        }
-        return {**known, "details": hidden}
-
-    def sync(self, number: int) -> Document:
-        """Begin a sync; what it finds shows later, while the status says "complete" all the time."""
-        self._known(self.databases, number)
-        self._pending[number] = self.late
-        return {"status": "ok"}
-
-    def metadata(self, number: int) -> Document:
-        self._known(self.databases, number)
-        if number in self._pending:
-            if self._pending[number] <= 0:
-                del self._pending[number]
-                self._find_tables(number)
-            else:
-                self._pending[number] -= 1
-        return {**self.database(number), "tables": self.tables_of(number)}
-
-    def tables_of(self, number: int) -> list[Document]:
-        shown = copy.deepcopy([table for table in self.tables.values() if table["db_id"] == number])
-        for table in shown:
-            table["fields"] = [each for each in table["fields"] if each["active"]]
-        return shown
-
-    def field(self, number: int) -> Document:
-        found = (each for table in self.tables.values() for each in table["fields"] if each["id"] == number)
-        try:
-            return next(found)
-        except StopIteration:
-            raise NOT_FOUND from None
-
-    def _find_tables(self, number: int) -> None:
-        known = {
-            (table["schema"], table["name"]): table
-            for table in self.tables.values()
-            if table["db_id"] == number
-        }
-        for (schema, name), columns in self.warehouse.items():
-            where = (self._spelt(schema), self._spelt(name))
-            table = known.get(where) or self._new_table(number, *where)
-            there = {each["name"]: each for each in table["fields"]}
-            spelt = [self._spelt(column) for column in columns]
-            for position, column in enumerate(spelt):
-                if column not in there:
-                    table["fields"].append(self._new_field(table, column, position))
-            for column, each in there.items():
-                each["active"] = column in spelt
-
-    def _new_table(self, database: int, schema: str, name: str) -> Document:
-        number = self.next_id()
-        self.tables[number] = {
-            "id": number,
-            "db_id": database,
-            "schema": schema,
-            "name": name,
-            "display_name": name.replace("_", " ").title(),
-            "description": None,
-            "active": True,
-            "visibility_type": None,
-            "entity_type": "entity/GenericTable",
-            "fields": [],
-        }
-        return self.tables[number]
-
-    def _new_field(self, table: Document, name: str, position: int) -> Document:
-        return {
-            "id": self.next_id(),
-            "table_id": table["id"],
-            "name": name,
-            "display_name": name.replace("_", " ").title(),
-            "description": None,
-            "base_type": "type/Date" if "date" in name.lower() else "type/Text",
-            "semantic_type": None,
-            "fk_target_field_id": None,
-            "active": True,
-            "visibility_type": "normal",
-            "has_field_values": "list",
-            "position": position,
-        }
-
-    def _spelt(self, name: str) -> str:
-        return name.upper() if self.upper else name
-
-    def _check_details(self, engine: str, details: Document) -> None:
-        if engine not in DETAILS:
-            raise bad("engine", f"unknown engine {engine}")
-        declared("details", details, DETAILS[engine])
-        if not details.get("user"):
-            raise Refused(400, {"message": "cannot connect: no user", "details": details})
-
     # -- collections
 
     def _new_collection(self, body: Document) -> int:
@@ -286,7 +138,7 @@ class State:
         return self.collections[self._new_collection(body)]
 
     def change_collection(self, number: int, body: Document) -> Document:
-        known = self._known(self.collections, number)
+        known = self.known(self.collections, number)
         known.update(body)
         if body.get("archived"):
             # The whole content goes along, as in the real server.
@@ -342,7 +194,7 @@ class State:
         }
 
     def _open_collection(self, number: int | None) -> None:
-        if number is not None and self._known(self.collections, number)["archived"]:
+        if number is not None and self.known(self.collections, number)["archived"]:
             raise bad("collection_id", "the collection is archived")
 
     # -- cards
@@ -376,7 +228,7 @@ class State:
         return card
 
     def change_card(self, number: int, body: Document) -> Document:
-        card = self._known(self.cards, number)
+        card = self.known(self.cards, number)
         card.update(self._checked_card(body))
         if body.get("archived"):
             for dashboard in self.dashboards.values():
@@ -402,7 +254,7 @@ class State:
             raise bad("template-tags.dimension", f"no field {number}") from None
 
     def run_card(self, number: int) -> Document:
-        card = self._known(self.cards, number)
+        card = self.known(self.cards, number)
         error = self.broken.get(card["name"]) or self._missing_table(card)
         if error:
             return {
@@ -457,14 +309,14 @@ class State:
         return self.dashboard(number)
 
     def dashboard(self, number: int) -> Document:
-        shown = copy.deepcopy(self._known(self.dashboards, number))
+        shown = copy.deepcopy(self.known(self.dashboards, number))
         for dashcard in shown["dashcards"]:
             card = copy.deepcopy(self.cards.get(dashcard["card_id"]))
             dashcard["card"] = card or {"query_average_duration": None}
         return shown
 
     def change_dashboard(self, number: int, body: Document) -> Document:
-        known = self._known(self.dashboards, number)
+        known = self.known(self.dashboards, number)
         self._open_collection(body.get("collection_id"))
         check_parameters(body.get("parameters"), of_card=False)
         changed = dict(body)
@@ -483,7 +335,7 @@ class State:
         for dashcard in dashcards:
             check_dashcard(dashcard, set(tab_ids), parameters)
             card = dashcard.get("card_id")
-            if card is not None and self._known(self.cards, card)["archived"]:
+            if card is not None and self.known(self.cards, card)["archived"]:
                 raise bad("dashcards.card_id", "the card is archived")
         ids = self._real_ids("dashcards", dashcards, known["dashcards"])
         return {
@@ -555,11 +407,11 @@ class State:
     def _check_right(self, which: str, key: str, right: Any) -> None:
         if which == "collection":
             if key != "root":
-                self._known(self.collections, int(key))
+                self.known(self.collections, int(key))
             if right not in ("read", "write", "none"):
                 raise bad("groups", f"unknown right {right}")
             return
-        self._known(self.databases, int(key))
+        self.known(self.databases, int(key))
         declared("groups", right, {"view-data", "create-queries"})
         if right.get("view-data", "unrestricted") != "unrestricted":
             raise Refused(402, "Sandboxes and blocking are Pro features")
@@ -584,8 +436,3 @@ class State:
                 for each in wanted
             }
         }
-
-    def _known(self, objects: dict[int, Document], number: int) -> Document:
-        if number not in objects:
-            raise NOT_FOUND
-        return objects[number]
