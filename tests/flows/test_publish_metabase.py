@@ -85,6 +85,10 @@ def test_publish_brings_the_dashboards_into_metabase_and_runs_every_card(
     assert '"verdict": "slow"' in said
     assert "dashboard/executive_overview" in said
     assert KEY not in said
+    with get_client(sync_client=True) as client:
+        saved = client.read_block_document_by_name("dashboards", "floe-dashboards", include_secrets=False)
+    assert fake.url in str(saved.data)
+    assert KEY not in str(saved.data)
 
 
 @pytest.mark.thorough
