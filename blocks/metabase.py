@@ -77,12 +77,8 @@ class Provisioner:
         number = int(found["id"]) if found else None
         fields = MartFields() if number is None else MartFields.read(self.client, number, self.names.schema)
         inventory = self._inventory(number or 0, fields)
-        changes = plan_objects(self.managed, inventory, self.drift)
-        changes += self._descriptions(fields)
-        changes += [Change("copy", "", name, "none", note="left alone") for name in inventory.copies]
-        if self.analysts is not None:
-            changes += Permissions(self.client, self.analysts).plan(_collections(inventory), number)
-        return changes
+        objects = plan_objects(self.managed, inventory, self.drift)
+        return objects + self._around(objects, inventory, fields, number)
 
     def apply(self, before_writing: Callable[[list[Change]], None] = lambda _: None) -> list[Change]:
         """Sync the schema, wait for the marts' columns, then make everything as declared.
@@ -108,20 +104,18 @@ class Provisioner:
             poll_seconds=self.poll_seconds,
         )
         inventory = self._inventory(number, fields)
-        changes = plan_objects(self.managed, inventory, self.drift)
-        before_writing(changes)
-        refuse_changes_by_hand(changes, self.drift)
-        done = ObjectWriter(self.client, inventory).carry_out(self.managed, changes)
-        done += self._descriptions(fields)
+        objects = plan_objects(self.managed, inventory, self.drift)
+        around = self._around(objects, inventory, fields, number)
+        before_writing(objects + around)
+        refuse_changes_by_hand(objects, self.drift)
+        done = ObjectWriter(self.client, inventory).carry_out(self.managed, objects)
         self._put_descriptions(number, fields)
         if self.analysts is not None:
-            permissions = Permissions(self.client, self.analysts)
             collections = [
                 inventory.number_of(each.key) for each in self.managed if each.kind == "collection"
             ]
-            done += permissions.plan(collections, number)
-            permissions.apply(collections, number)
-        return done
+            Permissions(self.client, self.analysts).apply(collections, number)
+        return done + around
 
     def run_cards(self) -> list[RanCard]:
         """Run each card once, as a person who opens it does."""
@@ -150,11 +144,21 @@ class Provisioner:
         inventory.read([each.key for each in self.managed if each.kind == "card"])
         return inventory
 
-    def _descriptions(self, fields: MartFields) -> list[Change]:
-        waiting = [each.name for each in descriptions_to_put(self.marts, fields)]
-        if not waiting:
-            return []
-        return [Change("descriptions", "descriptions", f"{len(waiting)} of marts and columns", "update")]
+    def _around(
+        self, objects: Sequence[Change], inventory: Inventory, fields: MartFields, database_id: int | None
+    ) -> list[Change]:
+        """Return what is planned beside the objects: descriptions, copies that are left alone, rights."""
+        changes = [Change("copy", "", name, "none", note="left alone") for name in inventory.copies]
+        if waiting := len([*descriptions_to_put(self.marts, fields)]):
+            changes.append(
+                Change("descriptions", "descriptions", f"{waiting} of marts and columns", "update")
+            )
+        if self.analysts is not None:
+            wanted = [each.key for each in self.managed if each.kind == "collection"]
+            there = [found.number for key in wanted if (found := inventory.found.get(key))]
+            new = [each.name for each in objects if each.kind == "collection" and each.action == "create"]
+            changes += Permissions(self.client, self.analysts).plan(there, database_id, new)
+        return changes
 
     def _put_descriptions(self, database_id: int, fields: MartFields) -> None:
         waiting = [*descriptions_to_put(self.marts, fields)]
@@ -164,9 +168,3 @@ class Provisioner:
             after = MartFields.read(self.client, database_id, self.names.schema)
             if left := [each.name for each in descriptions_to_put(self.marts, after)]:
                 raise MetabaseIncompatible(f"Metabase did not keep the descriptions of {', '.join(left[:5])}")
-
-
-def _collections(inventory: Inventory) -> list[int]:
-    return [
-        each.number for each in inventory.found.values() if each.kind == "collection" and not each.archived
-    ]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from blocks.metabase_client import Document, MetabaseClient
 from blocks.metabase_errors import MetabaseBusy, MetabaseIncompatible, MetabaseRequestRefused
-from blocks.metabase_plan import Change
+from blocks.metabase_plan import Action, Change
 
 Graph = Literal["permissions", "collection"]
 Rights = dict[str, dict[str, Any]]
@@ -35,21 +35,27 @@ class Permissions:
     client: MetabaseClient
     analysts: str
 
-    def plan(self, collections: Sequence[int], database_id: int | None) -> list[Change]:
+    def plan(
+        self, collections: Sequence[int], database_id: int | None, new_collections: Sequence[str] = ()
+    ) -> list[Change]:
         """Compare groups and rights with what they are to be.
 
         Args:
             collections: of Floe, as far as they are there.
             database_id: of the marts; None while it is not there.
+            new_collections: names of those that are to be made.
         """
         groups = self._groups()
         if self.analysts not in groups:
             return [Change("group", "group", self.analysts, "create")]
-        return [
-            Change("rights", graph, self.analysts, "update" if shown else "none", shown)
-            for graph, wanted in self._wanted(groups, collections, database_id).items()
-            for shown in [tuple(_differing(wanted, self.client.get(f"/{graph}/graph")["groups"]))]
-        ]
+        changes = []
+        for graph, wanted in self._wanted(groups, collections, database_id).items():
+            shown = _differing(wanted, self.client.get(f"/{graph}/graph")["groups"])
+            if graph == "collection":
+                shown += [f"{name}: read for this group, none for {_ALL_USERS}" for name in new_collections]
+            action: Action = "update" if shown else "none"
+            changes.append(Change("rights", graph, self.analysts, action, tuple(shown)))
+        return changes
 
     def apply(self, collections: Sequence[int], database_id: int) -> None:
         """Make the group and give it its rights.
