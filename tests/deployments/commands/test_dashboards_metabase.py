@@ -31,15 +31,10 @@ def fake() -> Iterator[FakeMetabase]:
 
 
 @pytest.fixture
-def marts(
-    lake: DuckLakeSettings,
-    lake_connection: duckdb.DuckDBPyConnection,
-    fake: FakeMetabase,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Empty marts, and settings that name them and a Metabase."""
-    create_marts(lake_connection)
+def settings(
+    fake: FakeMetabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.MonkeyPatch]:
+    """Settings that name a Metabase, and a warehouse that is not there."""
     metabase = {
         "url": fake.url,
         "admin_email": "admin@example.com",
@@ -52,18 +47,29 @@ def marts(
             "password": DATABASE_PASSWORD,
         },
     }
-    settings = {
-        "FLOE_HOME": tmp_path,
+    snowflake = dict.fromkeys(("account", "user", "private_key", "role", "warehouse", "database"), "x")
+    variables = {
+        "FLOE_HOME": str(tmp_path),
         "FLOE_AIRBYTE": '{"server_url": "http://127.0.0.1:9", "client_id": "x", "client_secret": "x"}',
         "FLOE_OBJECT_STORE": '{"bucket": "b", "queue_url": "q", "dead_letter_queue_url": "d"}',
-        "FLOE_WAREHOUSE": lake.model_dump_json(),
+        "FLOE_WAREHOUSE": json.dumps({"type": "snowflake", **snowflake}),
         "FLOE_DASHBOARDS__METABASE": json.dumps(metabase),
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     load_settings.cache_clear()
-    yield lake_connection
+    yield monkeypatch
     load_settings.cache_clear()
+
+
+@pytest.fixture
+def marts(
+    settings: pytest.MonkeyPatch, lake: DuckLakeSettings, lake_connection: duckdb.DuckDBPyConnection
+) -> duckdb.DuckDBPyConnection:
+    """Empty marts in a lake that the settings name."""
+    create_marts(lake_connection)
+    settings.setenv("FLOE_WAREHOUSE", lake.model_dump_json())
+    return lake_connection
 
 
 def floe(*arguments: str) -> Result:
@@ -125,11 +131,8 @@ def test_a_card_that_does_not_fit_the_marts_stops_it_before_metabase_is_asked(
     assert fake.calls == []
 
 
-def test_without_a_metabase_it_says_what_to_set(
-    marts: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("FLOE_DASHBOARDS__METABASE")
-    load_settings.cache_clear()
+def test_without_a_metabase_it_says_what_to_set(settings: pytest.MonkeyPatch) -> None:
+    settings.delenv("FLOE_DASHBOARDS__METABASE")
     for command in ("plan", "apply"):
         result: Any = floe(command).exception
         assert isinstance(result, ConfigurationError)
