@@ -79,7 +79,7 @@ class Permissions:
     def _wanted(
         self, groups: dict[str, str], collections: Sequence[int], database_id: int | None
     ) -> dict[Graph, Rights]:
-        analysts, everybody = groups[self.analysts], groups[_ALL_USERS]
+        analysts, everybody = groups[self.analysts], groups.get(_ALL_USERS, "1")
         databases = [] if database_id is None else [str(database_id)]
         return {
             "collection": {
