@@ -29,6 +29,7 @@ from blocks.dashboard_pages.answers import (
 )
 from blocks.dashboard_pages.charts import CHART_DISPLAYS, chart
 from blocks.dashboard_pages.choices import Option, Query, Result, options_of
+from blocks.dashboard_pages.moments import moment
 
 __all__ = [
     "CardFailed",
@@ -213,20 +214,9 @@ def _environment() -> Any:
 
     environment.filters["script_json"] = script_json
     environment.filters["markdown"] = lambda text: Markup(markdown.render(text))  # noqa: S704 - HTML is off
-    environment.filters["moment"] = _moment
+    environment.filters["moment"] = moment
     environment.globals["asset"] = lambda name: Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
     return environment
-
-
-def _moment(value: datetime | date | None) -> str:
-    """Write a time as people read it: `2 January 2003`, with the hour where there is one."""
-    if value is None:
-        return "no data yet"
-    words = f"{value.day} {value:%B %Y}"
-    if isinstance(value, datetime) and (value.hour, value.minute) != (0, 0):
-        utc = value.astimezone(UTC) if value.tzinfo else value
-        words = f"{utc.day} {utc:%B %Y, %H:%M} UTC"
-    return words
 
 
 def _vega(folder: Path, staging: Path) -> str:

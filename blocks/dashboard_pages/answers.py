@@ -65,9 +65,13 @@ class Answer:
     choices: list[list[list[Cell]]]
     seconds: float
 
+    def place_of(self, column: str) -> int:
+        """Return where in a row a column stands."""
+        return [name for name, _ in self.columns].index(column)
+
     def values_of(self, column: str) -> list[str]:
         """Return the distinct values of a column over all rows, in the order of the query."""
-        place = [name for name, _ in self.columns].index(column)
+        place = self.place_of(column)
         rows = (row for rows in self.choices for row in rows)
         return [*dict.fromkeys(str(row[place]) for row in rows if row[place] is not None)]
 

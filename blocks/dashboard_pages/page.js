@@ -29,37 +29,7 @@
     return card.all[place];
   };
 
-  // ---- numbers and dates as people read them
-  const numberOf = (column, compact = false) => {
-    const options = { style: column.number_style };
-    if (column.number_style === "currency") options.currency = column.currency;
-    if (compact) {
-      Object.assign(options, { notation: "compact", maximumSignificantDigits: 4 });
-    } else if (column.decimals !== null) {
-      Object.assign(options, { minimumFractionDigits: column.decimals, maximumFractionDigits: column.decimals });
-    } else if (column.number_style === "percent") {
-      Object.assign(options, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-    } else if (column.number_style === "decimal") {
-      options.maximumFractionDigits = 2;
-    }
-    const format = new Intl.NumberFormat("en-US", options);
-    return (value) => format.format(value) + column.suffix;
-  };
-  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-  const dateOf = (column) => (value) => {
-    const date = new Date(value.length === 10 ? `${value}T00:00:00Z` : value);
-    const unit = column.temporal_unit;
-    if (unit === "year") return String(date.getUTCFullYear());
-    if (unit === "quarter") return `Q${Math.floor(date.getUTCMonth() / 3) + 1} ${date.getUTCFullYear()}`;
-    const month = `${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`;
-    return unit === "month" ? month : `${date.getUTCDate()} ${month}`;
-  };
-  const writer = (column) => {
-    const write = column.kind === "number" ? numberOf(column)
-      : column.kind === "date" || column.kind === "datetime" ? dateOf(column)
-      : column.kind === "boolean" ? (value) => (value ? "Yes" : "No") : String;
-    return (value) => (value === null ? "–" : write(value));
-  };
+  const { numberOf, dateOf, writer, shown, earlier, change } = floeFigures;
   const columnOf = (card, name) => card.columns.find((column) => column.name === name);
   const placeOf = (card, name) => card.columns.findIndex((column) => column.name === name);
   const empty = () => make("p", {
@@ -74,37 +44,22 @@
     card.body.replaceChildren(value === null ? empty() : figureOf(column, value));
   };
   const figureOf = (column, value) => {
-    const exact = numberOf(column)(value);
-    const large = column.number_style !== "percent" && Math.abs(value) >= 100000;
-    const shown = large ? numberOf(column, true)(value) : exact;
-    const figure = make("p", { className: "value", textContent: shown, title: exact });
+    const figure = make("p", { className: "value", textContent: shown(column, value), title: numberOf(column)(value) });
     figure.dataset.value = value;
     return figure;
   };
 
   // ---- the latest figure of a series, against earlier ones
-  const earlier = (day, unit, count) => {
-    const date = new Date(`${day.slice(0, 10)}T00:00:00Z`);
-    if (unit === "day") date.setUTCDate(date.getUTCDate() - count);
-    else if (unit === "week") date.setUTCDate(date.getUTCDate() - 7 * count);
-    else date.setUTCMonth(date.getUTCMonth() - count * { month: 1, quarter: 3, year: 12 }[unit]);
-    return date.toISOString().slice(0, 10);
-  };
   const comparison = (card, column, now, then, period) => {
     const line = make("li");
     if (then === undefined || then === null) {
       line.append(`no figure for ${period}`);
       return line;
     }
-    const change = now - then;
-    const share = column.number_style === "percent";
-    const points = () => `${Math.abs(change * 100).toFixed(1)} points`;
-    const relative = () => new Intl.NumberFormat("en-US", { style: "percent", maximumFractionDigits: 1 }).format(Math.abs(change / then));
-    const size = share ? points() : then > 0 ? relative() : numberOf(column)(Math.abs(change));
-    const good = change === 0 ? "" : (change > 0) !== card.fallIsGood ? "good" : "bad";
-    const words = change === 0 ? "no change" : `${change > 0 ? "▲" : "▼"} ${size}`;
-    const strong = make("b", { className: good, textContent: words });
-    if (change !== 0) strong.setAttribute("aria-label", `${change > 0 ? "up" : "down"} ${size}`);
+    const { direction, size, tone } = change(column, now, then, card.fallIsGood);
+    const words = direction ? `${direction === "up" ? "▲" : "▼"} ${size}` : size;
+    const strong = make("b", { className: tone, textContent: words });
+    if (direction) strong.setAttribute("aria-label", `${direction} ${size}`);
     line.append(strong, ` vs ${period}`);
     line.title = `${period}: ${numberOf(column)(then)}`;
     return line;
@@ -175,20 +130,15 @@
   };
 
   // ---- charts
+  const theme = byId("chart-theme").textContent;
   const colours = (width) => {
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    const font = getComputedStyle(document.body).fontFamily;
-    return {
-      background: "transparent", font,
-      view: { stroke: null },
-      range: { category: colour("series").split(/\s+/) },
-      axis: { labelColor: colour("soft"), titleColor: colour("soft"), gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, titlePadding: 8, labelPadding: 5 },
-      legend: { labelColor: colour("text"), titleColor: colour("soft"), orient: "top", labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500, symbolType: "square", columns: Math.max(1, Math.floor((width - 60) / 95)) },
-      bar: { color: colour("series").split(/\s+/)[0] }, line: { color: colour("series").split(/\s+/)[0] },
-      point: { color: colour("series").split(/\s+/)[0] }, area: { color: colour("series").split(/\s+/)[0] },
-      style: { "beside-mark": { color: colour("text"), fontSize: 12 }, "on-mark": { color: colour("on-mark"), fontSize: 13, fontWeight: 600 } },
-    };
+    const variable = (name) => style.getPropertyValue(name).trim();
+    const config = JSON.parse(theme, (_, value) => (typeof value === "string" && value.startsWith("--") ? variable(value) : value));
+    config.range.category = config.range.category.split(/\s+/);
+    config.legend.columns = Math.max(1, Math.floor((width - 60) / 95));
+    for (const mark of ["bar", "line", "point", "area"]) config[mark] = { color: config.range.category[0] };
+    return { ...config, background: "transparent", font: getComputedStyle(document.body).fontFamily };
   };
   const drawChart = async (card, rows) => {
     card.view?.finalize();
