@@ -40,3 +40,12 @@ class Dashboards(StrictBlock):
         if self.url is None and self.metabase is not None:
             return self.metabase.url
         return self.url or (self.folder() / "index.html").as_uri()
+
+    def page(self, key: str) -> str | None:
+        """Return the address of a dashboard's page, for people elsewhere; None where only a folder is set."""
+        return page_address(self.url, key)
+
+
+def page_address(url: str | None, key: str) -> str | None:
+    """Return the address of a dashboard's page below the address of all of them."""
+    return f"{url.rstrip('/')}/{key}.html" if url else None

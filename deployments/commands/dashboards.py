@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from blocks.dashboard_formats import Format
 from deployments.terminal import console
 
 if TYPE_CHECKING:
@@ -147,6 +148,31 @@ def preview(
         f"{len(rendered.pages)} dashboards, {len(rendered.cards)} cards, {seconds:.1f} s of queries"
     )
     console.print(str(rendered.index), soft_wrap=True)
+
+
+@app.command()
+def report(
+    dashboard: Annotated[str, typer.Argument(help="Its key: the name of its file.")],
+    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.PDF,
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="The file; by default <dashboard>.<format> here.")
+    ] = None,
+) -> None:
+    """Draw one dashboard as a file to send or print: HTML for mail programs, a picture, pages of A4."""
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dashboard_reports import dashboard_named, rendered, report_of
+    from blocks.dashboards import page_address
+    from blocks.settings import load_settings
+
+    definition = dashboard_named(load_dashboards(DASHBOARDS), dashboard)
+    with _query() as query:
+        content = report_of(definition, query, page_address(load_settings().dashboards.url, dashboard))
+    file = output or Path(f"{dashboard}.{form}")
+    drawn = rendered(content, form)
+    unfinished = file.with_name(f".{file.name}.part")
+    unfinished.write_bytes(drawn)
+    unfinished.replace(file)
+    console.print(f"{definition.title}, {len(drawn):,} bytes: {file}", soft_wrap=True, markup=False)
 
 
 def _instance(drift: Drift) -> Instance:

@@ -118,3 +118,23 @@ def test_preview_draws_the_pages_and_prints_where_they_are(
     index = Path(result.output.splitlines()[-1])
     assert index == tmp_path / "preview" / "index.html"
     assert "Executive overview" in index.read_text(encoding="utf-8")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("form", "start"), [("html", b"<!doctype html>"), ("pdf", b"%PDF")])
+def test_report_writes_one_file(
+    marts: duckdb.DuckDBPyConnection, tmp_path: Path, form: str, start: bytes
+) -> None:
+    file = tmp_path / f"for the board.{form}"
+    options = ["--format", form, "--output", str(file)]
+    result = CliRunner().invoke(app, ["report", "executive_overview", *options])
+    assert result.exit_code == 0, result.output
+    assert file.read_bytes().strip().startswith(start)
+    assert result.output == f"Executive overview, {file.stat().st_size:,} bytes: {file}\n"
+    assert [each.name for each in tmp_path.iterdir() if "board" in each.name] == [file.name]
+
+
+def test_report_of_a_dashboard_that_is_not_there_names_those_that_are() -> None:
+    result = CliRunner().invoke(app, ["report", "sales"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert result.exception.next_command == "name one of: executive_overview, inventory, customers"
