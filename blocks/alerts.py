@@ -14,7 +14,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from blocks.settings import AlertSettings, MailSettings
+from blocks.settings import AlertSettings, AlertMailSettings
 
 WEBHOOK, SLACK, MAIL = "alerts-webhook", "alerts-slack", "alerts-mail"
 SCHEMES = {"none": "mailto", "starttls": "mailtos", "ssl": "mailtos"}
@@ -38,7 +38,7 @@ def _posting_json(url: SecretStr) -> Webhook:
     return Webhook(url=url, headers=SecretDict({"Content-Type": "application/json"}))
 
 
-def _mail_url(mail: MailSettings) -> str:
+def _mail_url(mail: AlertMailSettings) -> str:
     """Return the settings as Apprise takes them: https://github.com/caronc/apprise/wiki/Notify_email."""
     account = ""
     if mail.user is not None and mail.password is not None:

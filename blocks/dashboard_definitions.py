@@ -18,6 +18,7 @@ GRID_WIDTH = 24
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 ModelColumn = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Address = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")]
 
 Display = Literal["line", "bar", "row", "area", "pie", "scalar", "smartscalar", "table"]
 
@@ -157,6 +158,7 @@ class Dashboard(_Part):
     owner: Owner
     collection: Text
     collection_position: int = Field(1, ge=1, description="order in the navigation")
+    recipients: tuple[Address, ...] = Field((), description="of its report by mail; by default the owner")
     data_as_of: ModelColumn = Field(description="mart column whose latest value dates the data")
     filters: tuple[Filter, ...] = ()
     tabs: tuple[Tab, ...] = Field(min_length=1)

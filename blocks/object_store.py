@@ -77,6 +77,14 @@ class LandingBucket(StrictBlock):
             f"?region={self.region}&prefix={quote(key, safe='')}"
         )
 
+    def write(self, key: str, body: bytes, content_type: str) -> None:
+        """Put an object; what stands there is replaced.
+
+        Raises:
+            StoreUnavailable: the object store does not answer.
+        """
+        Bucket(self._settings()).put(key, body, content_type)
+
     def depths(self) -> QueueDepths:
         """Return how many messages wait in the queue and in the dead-letter queue.
 

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import BlockDocument
 from blocks.alerts import alert_blocks
 from blocks.dashboards import Dashboards
 from blocks.dbt import DbtProject
+from blocks.mail import MailServer
 from blocks.object_store import LandingBucket
 from blocks.settings import Settings
 from blocks.warehouse import Warehouse
@@ -49,6 +50,7 @@ def blocks_of(settings: Settings) -> dict[str, Block]:
         "landing": _landing(settings.object_store),
         **alert_blocks(settings.alerts),
         "dashboards": _dashboards(settings),
+        **({"mail": MailServer(**settings.mail.model_dump())} if settings.mail else {}),
     }
 
 

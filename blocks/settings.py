@@ -64,7 +64,7 @@ class DashboardSettings(_Section):
     metabase: MetabaseSettings | None = Field(None, description="a Metabase that shows them")
 
 
-class MailSettings(_Section):
+class AlertMailSettings(_Section):
     """The SMTP server that alerts are mailed through, from whom and to whom."""
 
     host: str
@@ -89,11 +89,23 @@ class AlertSettings(_Section):
 
     webhook_url: SecretStr | None = Field(None, description="gets each alert as JSON by POST")
     slack_url: SecretStr | None = Field(None, description="an incoming webhook of Slack or Mattermost")
-    mail: MailSettings | None = None
+    mail: AlertMailSettings | None = None
     owner: str = Field("data platform", description="of what no declaration gives an owner")
     repeat_after_minutes: float = Field(60, gt=0, description="until the same is told again")
     late_after_minutes: float = Field(15, ge=0.2, description="that a due run may wait for its start")
     stuck_after_minutes: float = Field(360, ge=0.2, description="that a run may take")
+
+
+class MailSettings(_Section):
+    """The server that reports are sent through."""
+
+    host: str
+    port: int = 587
+    sender: str = Field(description="address that mails come from")
+    user: str | None = None
+    password: SecretStr | None = None
+    security: Literal["starttls", "tls", "none"] = Field("starttls", description="none: on this machine only")
+    ca_certificate: SecretStr | None = Field(None, description="PEM text, where a private authority signed")
 
 
 class Settings(BaseSettings):
@@ -110,6 +122,7 @@ class Settings(BaseSettings):
     reader_role: str = Field("FLOE_READER", description="Snowflake role that dashboards read the marts with")
     dashboards: DashboardSettings = Field(default_factory=DashboardSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    mail: MailSettings | None = None
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Settings:

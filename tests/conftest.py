@@ -51,7 +51,10 @@ ONE_PROCESS = {
         "dbt": ("dbt/test_dbt_build", "dbt/test_dbt_changes", "dbt/test_dbt_project", "dbt/test_dbt_metrics"),
         "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
         "prefect": (
-            *(f"flows/test_{flow}" for flow in ("ingest_csv", "latest_only", "publish", "replicate")),
+            *(
+                f"flows/test_{flow}"
+                for flow in ("ingest_csv", "latest_only", "publish", "replicate", "report")
+            ),
             *(
                 "flows/test_dbt_nodes",
                 "flows/test_publish_metabase",

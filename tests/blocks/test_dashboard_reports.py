@@ -18,8 +18,9 @@ from blocks.dashboard_definitions import Dashboard
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.dashboard_pages import on_cursor
 from blocks.dashboard_queries import render
-from blocks.dashboard_reports import Format, Report, dashboard_named, rendered, report_of
+from blocks.dashboard_reports import Format, Report, dashboard_named, figure_words, rendered, report_of
 from blocks.dashboard_reports.content import Figure, Picture, Table, drawable
+from blocks.dashboard_reports.message import message_of
 from blocks.dashboard_reports.paper import INNER, WIDTH, Strip, _pages, _table
 from blocks.dashboard_reports.text_width import _BY_WIDTH, broken, text_width
 from blocks.dashboard_reports.words import Paragraph, paragraphs, styled_html
@@ -320,6 +321,35 @@ def test_text_cards_are_read_without_their_marks() -> None:
     assert '<h2 style="color:red">Who</h2>' in html
     assert 'style="color:blue"' in html
     assert "<b>" not in html
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_report_as_a_mail(overview: Report, form: Format) -> None:
+    message = message_of(
+        overview,
+        form,
+        sender="floe@example.com",
+        recipients=["ada@example.com", "bob@example.com"],
+        message_id="1",
+    )
+    assert message["Subject"] == "Executive overview – data as of 2 January 2003"
+    assert message["To"] == "ada@example.com, bob@example.com"
+    assert message["Message-ID"] == "<1@example.com>"
+    plain: Any = message.get_body(("plain",))
+    assert figure_words(overview.figures[0]) in plain.get_content()
+    assert LINK in plain.get_content()
+    if form is Format.HTML:
+        html: Any = message.get_body(("html",))
+        document = Document(html.get_content())
+        wanted = [str(attributes["src"]) for tag, attributes in document.tags if tag == "img"]
+        parts = {part["Content-ID"]: part for part in message.walk() if part["Content-ID"]}
+        assert [f"<{each.removeprefix('cid:')}>" for each in wanted] == list(parts)
+        assert all(part.get_content().startswith(b"\x89PNG") for part in parts.values())
+    else:
+        [attached] = message.iter_attachments()
+        assert attached.get_filename() == f"executive_overview-2003-01-02.{form}"
+        assert attached.get_content_type() == form.content_type
+        assert attached.get_content()[:4] == {"png": b"\x89PNG", "pdf": b"%PDF"}[form]
 
 
 def test_a_dashboard_that_is_not_there_is_answered_with_those_that_are() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from blocks.settings import AlertSettings, MailSettings, Settings
+from blocks.settings import AlertSettings, AlertMailSettings, Settings
 
 PRODUCTION = {
     "FLOE_PROFILE": "aws",
@@ -86,7 +86,7 @@ def test_unsafe_production_settings_are_refused(
 )
 def test_unsafe_mail_settings_are_refused(fields: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
-        MailSettings(**{"host": "mail", "sender": "a@b.com", "recipients": ["a@b.com"], **fields})
+        AlertMailSettings(**{"host": "mail", "sender": "a@b.com", "recipients": ["a@b.com"], **fields})
 
 
 def test_nobody_is_told_unless_a_receiver_is_set() -> None:

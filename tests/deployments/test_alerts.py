@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from blocks.alerts import alert_blocks
 from blocks.errors import ConfigurationError, ServiceUnavailable
 from blocks.register import register
-from blocks.settings import AlertSettings, MailSettings
+from blocks.settings import AlertSettings, AlertMailSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations
 from deployments.connection import load_declarations
@@ -183,7 +183,7 @@ def test_an_alert_is_mailed(deployed: Deployed) -> None:
     with smtp_receiver() as (port, received):
         recipients = ["one@example.com", "two@example.com"]
         told(
-            mail=MailSettings(
+            mail=AlertMailSettings(
                 host="127.0.0.1",
                 port=port,
                 encryption="none",
@@ -203,7 +203,7 @@ def test_an_alert_is_mailed(deployed: Deployed) -> None:
 def test_a_receiver_that_is_down_leaves_no_secret_behind(deployed: Deployed) -> None:
     url = f"http://127.0.0.1:{free_port()}/hooks/{SECRET}"
     mail = {"host": "127.0.0.1", "port": free_port(), "sender": "floe@example.com", "recipients": ["a@b.com"]}
-    told(webhook_url=SecretStr(url), mail=MailSettings(user="floe", password=SecretStr(SECRET), **mail))
+    told(webhook_url=SecretStr(url), mail=AlertMailSettings(user="floe", password=SecretStr(SECRET), **mail))
     failed(deployed("replicate/crm"))
     kept = ""
     deadline = datetime.now(UTC) + timedelta(seconds=30)
