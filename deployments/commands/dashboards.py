@@ -175,6 +175,20 @@ def report(
     console.print(f"{definition.title}, {len(drawn):,} bytes: {file}", soft_wrap=True, markup=False)
 
 
+@app.command()
+def export(folder: Annotated[Path, typer.Argument(file_okay=False, help="Made when missing.")]) -> None:
+    """Write the dashboards in Metabase's own YAML representation, to review or to import elsewhere."""
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.dashboard_files import DASHBOARDS, load_dashboards
+    from blocks.dashboard_representations import marts_database, write_representations
+    from blocks.settings import load_settings
+
+    written = write_representations(load_dashboards(DASHBOARDS), marts_database(load_settings()), folder)
+    console.print(f"{len(written)} files in {folder}", soft_wrap=True, markup=False)
+
+
 def _instance(drift: Drift) -> Instance:
     from deployments.local.stack import enter_if_running
 

@@ -156,6 +156,7 @@ def test_html_needs_nothing_and_no_script(overview: Report) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_html_says_what_the_pages_say(reports: dict[str, Report]) -> None:
     for report in reports.values():
         text = words(Document(rendered(report, Format.HTML).decode()).text)
@@ -201,6 +202,7 @@ def test_text_from_the_marts_cannot_leave_its_place() -> None:
     assert words("</td><img") in words(text)
 
 
+@pytest.mark.thorough
 def test_pages_are_a4_and_numbered(pdf: PdfReader, reports: dict[str, Report]) -> None:
     for number, page in enumerate(pdf.pages, start=1):
         assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx(
@@ -264,6 +266,7 @@ def test_a_title_never_stands_alone_at_the_foot_of_a_page() -> None:
     assert [[each.svg for each in page] for page in _pages(strips, 100)] == [["text"], ["title", "chart"]]
 
 
+@pytest.mark.thorough
 def test_the_picture_is_as_wide_as_a_mail_and_twice_as_fine(overview: Report) -> None:
     png = rendered(overview, Format.PNG)
     assert png.startswith(b"\x89PNG")
@@ -323,7 +326,9 @@ def test_text_cards_are_read_without_their_marks() -> None:
     assert "<b>" not in html
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize(
+    "form", [Format.HTML, Format.PDF, pytest.param(Format.PNG, marks=pytest.mark.thorough)]
+)
 def test_a_report_as_a_mail(overview: Report, form: Format) -> None:
     message = message_of(
         overview,

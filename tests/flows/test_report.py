@@ -79,6 +79,7 @@ def test_a_report_goes_into_the_bucket(marts: duckdb.DuckDBPyConnection) -> None
         server.stop()
 
 
+@pytest.mark.thorough
 def test_a_report_is_mailed_to_the_owner_where_no_recipients_are_named(
     marts: duckdb.DuckDBPyConnection, inbox: Inbox
 ) -> None:

@@ -138,3 +138,14 @@ def test_report_of_a_dashboard_that_is_not_there_names_those_that_are() -> None:
     result = CliRunner().invoke(app, ["report", "sales"])
     assert isinstance(result.exception, ConfigurationError)
     assert result.exception.next_command == "name one of: executive_overview, inventory, customers"
+
+
+@pytest.mark.thorough
+def test_export_writes_what_apply_would_put_into_metabase(
+    marts: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "metabase")])
+    assert result.exit_code == 0, result.output
+    assert result.output == f"39 files in {tmp_path / 'metabase'}\n"
+    card = tmp_path / "metabase" / "collections" / "main" / "leadership" / "executive_overview"
+    assert "from marts.fct_sales" in (card / "gross_sales_by_month.yaml").read_text(encoding="utf-8")

@@ -122,6 +122,7 @@ def test_what_was_backed_up_comes_back_into_a_fresh_database(host: Host) -> None
     assert done.stdout == f"Restored {dump} as '{host.database}'. Next: docker compose up --detach\n"
 
 
+@pytest.mark.thorough
 def test_an_empty_database_as_a_new_container_makes_it_is_filled(host: Host, cluster: Cluster) -> None:
     before, dump = host.content(), host.back_up()
     host.drop()
@@ -152,6 +153,7 @@ def test_a_database_that_holds_something_is_replaced_by_force_only_and_kept(host
     assert host.content(kept) == newer
 
 
+@pytest.mark.thorough
 def test_a_database_in_use_is_left_alone(host: Host) -> None:
     dump = host.back_up()
     with host.cluster.connect(host.database):
@@ -171,6 +173,7 @@ def test_a_cut_dump_is_refused_before_anything_is_touched(host: Host) -> None:
     assert (host.content(), host.databases()) == (before, {host.database})
 
 
+@pytest.mark.thorough
 def test_a_restore_that_fails_half_way_leaves_the_database_as_it_was(host: Host) -> None:
     dump = host.back_up()
     with host.cluster.connect(host.database) as connection:
@@ -209,6 +212,7 @@ def test_only_the_newest_dumps_stay_and_nothing_else_is_touched(host: Host) -> N
     assert (host.folder / names[3]).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.thorough
 def test_a_backup_that_fails_leaves_the_earlier_ones_and_no_half_one(host: Host) -> None:
     first = host.back_up()
     done = host.run("backup.sh", PGDATABASE="there_is_no_such_database", METABASE_BACKUPS_KEPT="1")
@@ -235,6 +239,7 @@ def aws(tmp_path: Path) -> Callable[[int], str]:
     return make
 
 
+@pytest.mark.thorough
 def test_each_dump_is_copied_to_the_bucket_and_a_copy_that_fails_is_said(
     host: Host, aws: Callable[[int], str], tmp_path: Path
 ) -> None:
