@@ -42,10 +42,7 @@ class Dashboards(StrictBlock):
         return self.url or (self.folder() / "index.html").as_uri()
 
     def page(self, key: str) -> str | None:
-        """Return the address of a dashboard's page, for people elsewhere; None where only a folder is set."""
-        return page_address(self.url, key)
-
-
-def page_address(url: str | None, key: str) -> str | None:
-    """Return the address of a dashboard's page below the address of all of them."""
-    return f"{url.rstrip('/')}/{key}.html" if url else None
+        """Return where people elsewhere find a dashboard: its page, or Metabase; None without either."""
+        if self.pages_folder is not None and self.url is not None:
+            return f"{self.url.rstrip('/')}/{key}.html"
+        return self.url or (self.metabase.url if self.metabase else None)

@@ -49,12 +49,13 @@ def blocks_of(settings: Settings) -> dict[str, Block]:
         "dbt": DbtProject(warehouse=warehouse, output=settings.home / "dbt"),
         "landing": _landing(settings.object_store),
         **alert_blocks(settings.alerts),
-        "dashboards": _dashboards(settings),
+        "dashboards": dashboards_of(settings),
         **({"mail": MailServer(**settings.mail.model_dump())} if settings.mail else {}),
     }
 
 
-def _dashboards(settings: Settings) -> Dashboards:
+def dashboards_of(settings: Settings) -> Dashboards:
+    """Return where `settings` show the dashboards."""
     shown = settings.dashboards
     metabase = shown.metabase.target(settings.home) if shown.metabase else None
     return Dashboards(pages_folder=shown.pages, url=shown.url, metabase=metabase)

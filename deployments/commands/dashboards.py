@@ -161,12 +161,12 @@ def report(
     """Draw one dashboard as a file to send or print: HTML for mail programs, a picture, pages of A4."""
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
     from blocks.dashboard_reports import dashboard_named, rendered, report_of
-    from blocks.dashboards import page_address
+    from blocks.register import dashboards_of
     from blocks.settings import load_settings
 
     definition = dashboard_named(load_dashboards(DASHBOARDS), dashboard)
     with _query() as query:
-        content = report_of(definition, query, page_address(load_settings().dashboards.url, dashboard))
+        content = report_of(definition, query, dashboards_of(load_settings()).page(dashboard))
     file = output or Path(f"{dashboard}.{form}")
     drawn = rendered(content, form)
     unfinished = file.with_name(f".{file.name}.part")

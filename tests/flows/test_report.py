@@ -103,6 +103,13 @@ def test_a_mail_that_is_put_off_is_sent_once_and_one_that_is_refused_fails(
     assert len(inbox.mails) == 1
 
 
+def test_a_report_leads_to_its_page_or_where_there_are_no_pages_to_all_dashboards(tmp_path: Path) -> None:
+    pages = Dashboards(pages_folder=tmp_path, url="https://pages.example.com/")
+    assert pages.page("customers") == "https://pages.example.com/customers.html"
+    assert Dashboards(url="https://metabase.example.com").page("customers") == "https://metabase.example.com"
+    assert Dashboards(pages_folder=tmp_path).page("customers") is None
+
+
 def test_without_a_mail_server_the_run_says_what_to_set(prefect_server: None) -> None:
     with pytest.raises(ConfigurationError, match="no block `mail`") as caught:
         report("customers", send_by="mail")
