@@ -39,7 +39,8 @@ class Change:
 
 def number(value: float, settings: ColumnSettings, short: bool = False) -> str:
     """Return a number as its column says, or short (`$1.235M`)."""
-    exact = Decimal(repr(value))
+    # A whole number too is what it is in JavaScript.
+    exact = Decimal(repr(float(value)))
     if settings.number_style == "percent":
         exact *= 100
     if short:

@@ -13,7 +13,8 @@ from pathlib import Path
 from blocks.dashboard_pages.moments import moment
 from blocks.dashboard_pages.theme import colours
 from blocks.dashboard_reports.content import ARROWS, Figure, Picture, Report, figure_words
-from blocks.dashboard_reports.paper import PNG_SCALE, spark
+from blocks.dashboard_reports.figure_boxes import spark
+from blocks.dashboard_reports.paper import PNG_SCALE
 from blocks.dashboard_reports.words import styled_html
 
 WIDTH = 660

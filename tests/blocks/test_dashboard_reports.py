@@ -21,7 +21,9 @@ from blocks.dashboard_queries import render
 from blocks.dashboard_reports import Format, Report, dashboard_named, figure_words, rendered, report_of
 from blocks.dashboard_reports.content import Figure, Picture, Table, drawable
 from blocks.dashboard_reports.message import message_of
-from blocks.dashboard_reports.paper import INNER, WIDTH, Strip, _pages, _table
+from blocks.dashboard_reports.paper import _pages
+from blocks.dashboard_reports.strips import INNER, WIDTH, Strip
+from blocks.dashboard_reports.tables import table_strips
 from blocks.dashboard_reports.text_width import _BY_WIDTH, broken, text_width
 from blocks.dashboard_reports.words import Paragraph, paragraphs, styled_html
 from blocks.errors import ConfigurationError
@@ -229,7 +231,7 @@ def test_a_table_too_wide_for_the_page_is_folded_into_it() -> None:
         (row, row),
     )
     drawn = 0
-    for strip in list(_table(part))[1:]:
+    for strip in list(table_strips(part))[1:]:
         for x, anchor, words_ in re.findall(
             r'<text x="([^"]+)"[^>]*?( text-anchor="end")?>([^<]*)<', strip.svg
         ):
@@ -243,7 +245,7 @@ def test_a_table_too_wide_for_the_page_is_folded_into_it() -> None:
 
 
 def test_an_endless_text_does_not_fill_the_page() -> None:
-    strips = list(_table(Table("Notes", "One column.", ("Note",), ("text",), (("words " * 2000,),))))
+    strips = list(table_strips(Table("Notes", "One column.", ("Note",), ("text",), (("words " * 2000,),))))
     assert max(strip.height for strip in strips) < 200
     assert "…" in strips[2].svg
 
