@@ -6,12 +6,12 @@ import smtplib
 import ssl
 from contextlib import suppress
 from email.message import EmailMessage
-from ipaddress import ip_address
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from blocks.errors import PermanentError, ServiceUnavailable
+from blocks.settings import MailSettings
 from blocks.strict_block import StrictBlock
 
 SECONDS = 30
@@ -44,10 +44,7 @@ class MailServer(StrictBlock):
 
     @model_validator(mode="after")
     def _secret(self) -> Self:
-        if self.security == "none" and not _is_loopback(self.host):
-            raise ValueError(f"mail to {self.host} must be encrypted: security starttls or tls")
-        if (self.user is None) != (self.password is None):
-            raise ValueError("user and password are set together")
+        MailSettings.model_validate(self.model_dump(include=set(MailSettings.model_fields)))
         return self
 
     def send(self, message: EmailMessage) -> None:
@@ -129,10 +126,3 @@ def _reasons(refused: dict[str, tuple[int, bytes]]) -> str:
 def _text(words: bytes | str) -> str:
     text = words.decode(errors="replace") if isinstance(words, bytes) else words
     return " ".join(text.split())[:200]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -107,6 +108,14 @@ class MailSettings(_Section):
     security: Literal["starttls", "tls", "none"] = Field("starttls", description="none: on this machine only")
     ca_certificate: SecretStr | None = Field(None, description="PEM text, where a private authority signed")
 
+    @model_validator(mode="after")
+    def _secret(self) -> Self:
+        if self.security == "none" and not _is_loopback(self.host):
+            raise ValueError(f"mail to {self.host} must be encrypted: security starttls or tls")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password are set together")
+        return self
+
 
 class Settings(BaseSettings):
     """Everything Floe must be told. Environment variables win over `<home>/stack.env`."""
@@ -141,6 +150,13 @@ class Settings(BaseSettings):
                     "profile aws needs PREFECT_API_AUTH_STRING (the Prefect API hands out secrets)"
                 )
         return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def home_folder() -> Path:

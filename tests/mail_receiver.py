@@ -59,8 +59,16 @@ class Inbox:
 
 
 @contextmanager
-def receiving(certificate: Path | None = None, login: bool = False) -> Iterator[Inbox]:
-    """Run a server; with a certificate (PEM, key within) it offers STARTTLS and takes nothing without."""
+def receiving(
+    certificate: Path | None = None, *, login: bool = False, at_once: bool = False
+) -> Iterator[Inbox]:
+    """Run a server; with a certificate (PEM, key within) it takes nothing that is not encrypted.
+
+    Args:
+        certificate: for STARTTLS.
+        login: take mails only after one.
+        at_once: encrypted from the first byte instead.
+    """
     inbox = Inbox(port=free_port())
     context = None
     if certificate:
@@ -70,8 +78,9 @@ def receiving(certificate: Path | None = None, login: bool = False) -> Iterator[
         inbox,
         hostname="127.0.0.1",
         port=inbox.port,
-        tls_context=context,
-        require_starttls=context is not None,
+        ssl_context=context if at_once else None,
+        tls_context=None if at_once else context,
+        require_starttls=context is not None and not at_once,
         auth_required=login,
         authenticator=_authenticate if login else None,
     )

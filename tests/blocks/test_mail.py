@@ -11,6 +11,7 @@ from postgres_server import free_port
 from pydantic import ValidationError
 
 from blocks.mail import MailRefused, MailServer, MailUnavailable
+from blocks.settings import MailSettings
 
 BOTH = ["ada@example.com", "bob@example.com"]
 
@@ -61,6 +62,16 @@ def test_a_login_travels_only_within_tls(certificate: tuple[Path, str]) -> None:
     assert refused.value.state == "nothing was sent"
 
 
+def test_a_mail_may_be_encrypted_from_the_first_byte(certificate: tuple[Path, str]) -> None:
+    file, public = certificate
+    with receiving(file, at_once=True) as inbox:
+        server(inbox, security="tls", ca_certificate=public).send(mail(*BOTH))
+        assert inbox.recipients == [BOTH]
+        with pytest.raises(MailRefused, match="certificate verify failed"):
+            server(inbox, security="tls").send(mail(*BOTH))
+    assert len(inbox.mails) == 1
+
+
 def test_a_server_whose_certificate_nobody_knows_gets_nothing(certificate: tuple[Path, str]) -> None:
     with receiving(certificate[0]) as inbox, pytest.raises(MailRefused, match="certificate verify failed"):
         server(inbox, security="starttls").send(mail(*BOTH))
@@ -109,9 +120,10 @@ def test_a_server_that_is_not_there_may_come_back() -> None:
         pytest.param({"host": "mail.example.com", "user": "floe"}, id="a user without a password"),
     ],
 )
-def test_an_unsafe_server_is_refused(fields: dict[str, str]) -> None:
-    with pytest.raises(ValidationError):
-        MailServer(sender="floe@example.com", **fields)
+def test_an_unsafe_server_is_refused_by_the_block_and_by_the_settings(fields: dict[str, Any]) -> None:
+    for kind in (MailServer, MailSettings):
+        with pytest.raises(ValidationError, match=r"must be encrypted|set together"):
+            kind(sender="floe@example.com", **fields)
 
 
 def test_the_password_is_in_no_text_of_the_block() -> None:
