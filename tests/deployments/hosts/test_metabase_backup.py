@@ -221,6 +221,30 @@ def test_a_backup_that_fails_leaves_the_earlier_ones_and_no_half_one(host: Host)
     assert {file.name for file in host.folder.iterdir()} == {".lock", first.name}
 
 
+@pytest.mark.thorough
+def test_without_a_server_of_its_own_the_programs_run_in_the_container(
+    host: Host, cluster: Cluster, tmp_path: Path
+) -> None:
+    docker = tmp_path / "docker" / "docker"
+    docker.parent.mkdir()
+    # Stands for the container: what is asked of it runs here, on the server that only it knows.
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1 $2 $3" = "compose --project-directory {HOST}" ] || exit 9\n'
+        '[ "$4 $5 $6" = "exec -T database" ] || exit 9\n'
+        f"shift 6\nexport PGHOST=127.0.0.1 PGPORT={cluster.port} PGPASSFILE={cluster.passfile}\n"
+        f'PATH={postgres.BIN}:$PATH exec "$@"\n'
+    )
+    docker.chmod(0o755)
+    outside = {"PGHOST": "", "PGPORT": "1", "PATH": f"{docker.parent}:{os.environ['PATH']}"}
+    before = host.content()
+    saved = host.run("backup.sh", **outside)
+    assert saved.returncode == 0, saved.stderr
+    host.drop()
+    restored = host.run("restore.sh", saved.stdout.strip(), **outside)
+    assert restored.returncode == 0, restored.stderr
+    assert host.content() == before
+
+
 @pytest.fixture
 def aws(tmp_path: Path) -> Callable[[int], str]:
     """Return a function that puts an `aws` in front, whose buckets are folders, and returns the PATH."""
