@@ -14,7 +14,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from blocks.settings import AlertSettings, AlertMailSettings
+from blocks.settings import AlertMailSettings, AlertSettings
 
 WEBHOOK, SLACK, MAIL = "alerts-webhook", "alerts-slack", "alerts-mail"
 SCHEMES = {"none": "mailto", "starttls": "mailtos", "ssl": "mailtos"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from blocks.settings import AlertSettings, AlertMailSettings, Settings
+from blocks.settings import AlertMailSettings, AlertSettings, Settings
 
 PRODUCTION = {
     "FLOE_PROFILE": "aws",

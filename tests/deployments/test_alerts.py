@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from blocks.alerts import alert_blocks
 from blocks.errors import ConfigurationError, ServiceUnavailable
 from blocks.register import register
-from blocks.settings import AlertSettings, AlertMailSettings
+from blocks.settings import AlertMailSettings, AlertSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations
 from deployments.connection import load_declarations
