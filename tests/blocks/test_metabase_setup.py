@@ -113,6 +113,21 @@ def test_the_database_is_made_once_with_a_role_that_only_reads(fresh: FakeMetaba
     assert plan_database(client, settings).action == "none"
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_database_that_was_begun_is_not_made_twice(fresh: FakeMetabase, tmp_path: Path, how: Any) -> None:
+    settings = settings_of(fresh)
+    client = MetabaseClient(fresh.url, make_key(settings, tmp_path / "key"), pauses=())
+    for call in range(1, 5):
+        fresh.fail(call, how)
+        with pytest.raises(MetabaseUnreachable):
+            apply_database(client, settings)
+            apply_database(client, settings)
+        fresh.mend()
+    apply_database(client, settings)
+    assert len(fresh.state.databases) == 1
+
+
 def test_a_changed_database_keeps_its_secret_unless_it_is_sent_again(
     fresh: FakeMetabase, tmp_path: Path
 ) -> None:
