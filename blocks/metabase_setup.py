@@ -25,8 +25,12 @@ _NOT_COMPARED = ("private-key-options",)
 
 def is_fresh(client: MetabaseClient) -> bool:
     """Return whether nobody has set this Metabase up."""
+    return _setup_token(client) is not None
+
+
+def _setup_token(client: MetabaseClient) -> str | None:
     properties = client.get("/session/properties")
-    return bool(properties.get("setup-token")) and not properties.get("has-user-setup")
+    return None if properties.get("has-user-setup") else properties.get("setup-token")
 
 
 def make_key(settings: MetabaseSettings, file: Path, *, pauses: Sequence[float] = PAUSES) -> SecretStr:
@@ -82,10 +86,9 @@ def _private_file(file: Path) -> Path:
 def _session(anyone: MetabaseClient, settings: MetabaseSettings) -> SecretStr:
     assert settings.admin_password is not None  # noqa: S101 - for the type checker
     password = settings.admin_password.get_secret_value()
-    properties = anyone.get("/session/properties")
-    if properties.get("setup-token") and not properties.get("has-user-setup"):
+    if token := _setup_token(anyone):
         body = {
-            "token": properties["setup-token"],
+            "token": token,
             "user": {"email": settings.admin_email, "password": password},
             "prefs": {"site_name": settings.site_name},
         }

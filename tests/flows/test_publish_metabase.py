@@ -67,7 +67,7 @@ def artifacts() -> str:
 
 
 def test_publish_brings_the_dashboards_into_metabase_and_runs_every_card(
-    marts: duckdb.DuckDBPyConnection, fake: FakeMetabase
+    marts: duckdb.DuckDBPyConnection, fake: FakeMetabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     by_hand(fake, "POST", "/dashboard", {"name": "Somebody's"})
     fake.state.slow["Gross sales by month and channel"] = 11_000
@@ -84,7 +84,9 @@ def test_publish_brings_the_dashboards_into_metabase_and_runs_every_card(
     said = artifacts()
     assert '"verdict": "slow"' in said
     assert "dashboard/executive_overview" in said
-    assert KEY not in said
+    logged = caplog.text
+    assert "publish dashboards" in logged
+    assert KEY not in said + logged
     with get_client(sync_client=True) as client:
         saved = client.read_block_document_by_name("dashboards", "floe-dashboards", include_secrets=False)
     assert fake.url in str(saved.data)
