@@ -165,6 +165,34 @@ def test_killed_at_any_call_and_run_again_it_is_as_if_nothing_had_happened(how: 
             assert actions(provisioner(fake, SMALL, analysts="Analysts").plan()) == {}
 
 
+@pytest.mark.thorough
+def test_killed_at_any_call_of_a_change_and_run_again_it_is_as_if_nothing_had_happened() -> None:
+    before = [small(EXECUTIVE, 3), small(SAMPLE[1], 3)]
+    tab = EXECUTIVE.tabs[0]
+    other = tab.cards[1].model_copy(update={"title": "Other", "query": tab.cards[1].query + " desc"})
+    cards = (tab.cards[0], other, tab.cards[3])
+    # One card is changed, one is new, one is gone; another dashboard is gone with its collection.
+    after = [before[0].model_copy(update={"tabs": (tab.model_copy(update={"cards": cards}),)})]
+    with running_metabase(WAREHOUSE) as whole:
+        ready(whole)
+        provisioner(whole, before).apply()
+        whole.calls.clear()
+        provisioner(whole, after).apply()
+        wanted, calls = _shape(whole), len(whole.calls)
+    assert calls > 30
+    for call in range(1, calls + 1):
+        with running_metabase(WAREHOUSE) as fake:
+            ready(fake)
+            provisioner(fake, before).apply()
+            fake.fail(call, "after")
+            with pytest.raises(MetabaseUnreachable):
+                provisioner(fake, after).apply()
+            fake.mend()
+            provisioner(fake, after).apply()
+            assert _shape(fake) == wanted, f"killed after call {call}"
+            assert actions(provisioner(fake, after).plan()) == {}
+
+
 @pytest.mark.parametrize("call", [3, 9, 14])
 def test_killed_and_run_again_it_converges(fake: FakeMetabase, call: int) -> None:
     fake.fail(call, "after")
