@@ -14,6 +14,7 @@ from file_stack import FileStack
 from runtime_api import VARIABLES, FunctionFailed, RuntimeApi
 
 from deployments.local.event_source import EventSource
+from lambda_csv_loader.ducklake import DuckLakeSettings
 
 TAG = "floe-csv-loader-test"
 LIMITS = (
@@ -76,7 +77,8 @@ class Function:
 
 def start_function(engine: Engine, stack: FileStack, passfile: Path, api: RuntimeApi) -> str:
     """Start the container; the contracts are the image's own."""
-    lake, user = stack.lake, ["--user", f"{os.geteuid()}:{os.getegid()}"]
+    assert isinstance(stack.warehouse, DuckLakeSettings)
+    lake, user = stack.warehouse, ["--user", f"{os.geteuid()}:{os.getegid()}"]
     lake.data_path.mkdir()
     lake.extension_directory.chmod(0o755)
     shutil.copyfile(lake.passfile, passfile)
