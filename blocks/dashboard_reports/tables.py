@@ -54,12 +54,23 @@ def _widths(part: Table) -> list[float]:
     if room >= 0:
         share = room / (sum(wanted) - sum(least))
         return [low + (high - low) * share for low, high in zip(least, wanted, strict=True)]
-    kept = sum(width for width, unbroken in zip(least, part.unbroken, strict=True) if unbroken)
-    share = max(0.2, (INNER - kept) / max(1.0, sum(least) - kept))
+    folded = [width for width, unbroken in zip(least, part.unbroken, strict=True) if not unbroken]
+    most = _cap(folded, INNER - sum(least) + sum(folded))
     widths = [
-        width if unbroken else width * share for width, unbroken in zip(least, part.unbroken, strict=True)
+        width if unbroken else min(width, most) for width, unbroken in zip(least, part.unbroken, strict=True)
     ]
     return [each * min(1.0, INNER / sum(widths)) for each in widths]
+
+
+def _cap(widths: Sequence[float], room: float) -> float:
+    """Return how wide the widest may be, so that all fit: the narrow ones keep what they need."""
+    left = room
+    for number, width in enumerate(sorted(widths)):
+        share = left / (len(widths) - number)
+        if width > share:
+            return max(share, 3 * _PAD)
+        left -= width
+    return room
 
 
 def _some(lines: list[str]) -> list[str]:

@@ -47,6 +47,8 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 def broken(text: str, size: float, width: float, bold: bool = False) -> list[str]:
     """Return a text in lines that fit a width; a word that is wider than a line is cut."""
+    # A width that was computed from this very text must hold it.
+    width += 0.01
     lines: list[str] = []
     line = ""
     for word in text.split():

@@ -244,6 +244,16 @@ def test_a_table_too_wide_for_the_page_is_folded_into_it() -> None:
     assert drawn >= 2 * len(words("".join(row)))
 
 
+def test_a_long_word_gives_way_before_a_short_one_is_cut() -> None:
+    row = ("A" * 40, "B" * 40, "Electronics", "Conventional", "1,234,567", "12,345,678.90", "2 January 2003")
+    kinds = ("text", "text", "text", "text", "number", "number", "date")
+    heads = ("Item", "Code", "Category", "Warehouse", "On hand", "Stock value", "Counted on")
+    _, _, strip, *_ = table_strips(Table("Wide", "Seven columns.", heads, kinds, (row,)))
+    found = re.findall(r">([^<]+)</text>", strip.svg)
+    assert set(row[2:]) <= set(found)
+    assert "".join(each for each in found if set(each) == {"A"}) == row[0]
+
+
 def test_an_endless_text_does_not_fill_the_page() -> None:
     strips = list(table_strips(Table("Notes", "One column.", ("Note",), ("text",), (("words " * 2000,),))))
     assert max(strip.height for strip in strips) < 200
