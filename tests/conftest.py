@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from xdist.scheduler import LoadFileScheduling
 
@@ -182,6 +183,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 pytest.fail((home / "log").read_text())
             with temporary_settings({PREFECT_API_URL: api, PREFECT_HOME: home}):
                 yield
+                # Else the end of this process waits for more than a minute for a server that is gone.
+                APILogWorker.drain_all(timeout=20)
         finally:
             server.terminate()
             server.wait(20)
