@@ -22,6 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
 from blocks.alerts import MAIL, SLACK, alert_blocks
+from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.errors import ConfigurationError
 from blocks.settings import AlertSettings
 from deployments.automations import TAG
@@ -253,6 +254,7 @@ def _owners(declarations: Sequence[ConnectionDeclaration]) -> dict[str, str]:
         **{f"replicate/{each.source}": each.owner for each in declarations},
         **{f"reconcile/{each.source}": each.owner for each in declarations},
         **{f"ingest-csv/{dataset}": contracts.get(dataset).owner for dataset in contracts.names()},
+        **{f"report/{each.key}": each.owner.name for each in load_dashboards(DASHBOARDS)},
     }
 
 

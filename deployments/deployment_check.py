@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.errors import ConfigurationError
 from deployments.connection import load_declarations
 from deployments.prefect_objects import PREFECT_YAML, declared_deployments
@@ -28,7 +29,8 @@ def check_deployments(file: Path = PREFECT_YAML) -> None:
         ConfigurationError: it names every problem.
     """
     sources = [declared.source for declared in load_declarations()]
-    problems = list(misfits(file, sources, Contracts(DATASETS).names()))
+    dashboards = [declared.key for declared in load_dashboards(DASHBOARDS)]
+    problems = list(misfits(file, sources, Contracts(DATASETS).names(), dashboards))
     if problems:
         raise ConfigurationError(
             f"{file.name}: {'; '.join(problems)}",
@@ -37,12 +39,14 @@ def check_deployments(file: Path = PREFECT_YAML) -> None:
         )
 
 
-def misfits(file: Path, sources: Sequence[str], datasets: Sequence[str]) -> Iterator[str]:
-    """Yield what does not fit between the deployments of `file` and the declared sources and datasets."""
+def misfits(
+    file: Path, sources: Sequence[str], datasets: Sequence[str], dashboards: Sequence[str]
+) -> Iterator[str]:
+    """Yield what does not fit between the deployments of `file` and what is declared."""
     names = declared_deployments(file)
     deployments = dict(zip(names, yaml.safe_load(file.read_text())["deployments"], strict=True))
     yield from (f"{name} is declared twice" for name, times in Counter(names).items() if times > 1)
-    declared = {"source": sources, "dataset": datasets}
+    declared = {"source": sources, "dataset": datasets, "dashboard": dashboards}
     for flow, parameter in BRINGING.items():
         yield from _unbrought(flow, parameter, declared[parameter], deployments)
     for name, deployment in deployments.items():
@@ -65,7 +69,8 @@ def _unbrought(
 def _unknown(name: str, deployment: dict[str, Any], declared: dict[str, Sequence[str]]) -> Iterator[str]:
     given = deployment.get("parameters") or {}
     for parameter, known in declared.items():
-        named = [given[parameter]] if given.get(parameter) else given.get(f"{parameter}s") or []
+        several = given.get(f"{parameter}s")
+        named = [given[parameter]] if given.get(parameter) else several if isinstance(several, list) else []
         yield from (
             f"{name} names the {parameter} {each}, which is not declared"
             for each in named

@@ -152,14 +152,29 @@ def test_failures_of_one_deployment_are_told_once_with_all_that_is_needed(
 
 
 @pytest.mark.thorough
-def test_a_parent_tells_the_first_error_and_an_owner_is_always_named(
+def test_each_alert_names_the_owner_that_is_declared_and_else_the_one_of_the_settings(
     webhook: tuple[SecretStr, Received], deployed: Deployed
 ) -> None:
+    owners = {
+        "reconcile/crm": "customer care",
+        "ingest-csv/inventory": "warehouse operations",
+        "report/customers": "Customer Operations",
+        "transform/marts": "the data team",
+    }
     told(webhook_url=webhook[0], owner="the data team")
+    for name in owners:
+        queued(deployed(name), State(type=StateType.FAILED))
+    alerts = [webhook[1].next() for _ in owners]
+    assert {alert["what"].removesuffix(" failed"): alert["owner"] for alert in alerts} == owners
+
+
+@pytest.mark.thorough
+def test_a_parent_tells_the_first_error(webhook: tuple[SecretStr, Received], deployed: Deployed) -> None:
+    told(webhook_url=webhook[0])
     child = f"replicate/crm ended Failed: Flow run encountered an exception: {type(SYNC_FAILED).__name__}"
     failed(deployed("elt/daily"), RunFailed(f"{child}: {SYNC_FAILED}", next_command="read another run"))
     alert = webhook[1].next()
-    assert (alert["owner"], alert["next"]) == ("the data team", "floe run replicate/crm")
+    assert alert["next"] == "floe run replicate/crm"
     assert "Airbyte gave up on crm" in alert["error"]
 
 

@@ -10,9 +10,13 @@ import yaml
 from blocks.errors import ConfigurationError
 from deployments.deployment_check import check_deployments, misfits
 
-ENTRYPOINTS = {"replicate": "replicate", "reconcile": "reconcile", "ingest-csv": "ingest_csv", "elt": "elt"}
+ENTRYPOINTS = {
+    **{flow: flow for flow in ("replicate", "reconcile", "report", "elt")},
+    "ingest-csv": "ingest_csv",
+}
 FITTING = {
-    "elt/daily": ("dbt-host", {"sources": ["crm"], "datasets": ["inventory"]}),
+    "elt/daily": ("dbt-host", {"sources": ["crm"], "datasets": ["inventory"], "dashboards": True}),
+    "report/sales": ("dbt-host", {"dashboard": "sales"}),
     "replicate/crm": ("airbyte-host", {"source": "crm"}),
     "reconcile/crm": ("dbt-host", {"source": "crm"}),
     "ingest-csv/inventory": ("dbt-host", {"dataset": "inventory"}),
@@ -30,7 +34,7 @@ def found(folder: Path, *left_out: str, **changed: tuple[str, object]) -> list[s
             deployments.append({**deployment, "parameters": parameters})
     file = folder / "prefect.yaml"
     file.write_text(yaml.safe_dump({"deployments": deployments}))
-    return list(misfits(file, ["crm"], ["inventory"]))
+    return list(misfits(file, ["crm"], ["inventory"], ["sales"]))
 
 
 def test_the_shipped_file_fits_what_is_declared() -> None:
@@ -41,7 +45,7 @@ def test_a_file_that_fits(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", [name for name in FITTING if name != "elt/daily"])
+@pytest.mark.parametrize("name", [name for name in FITTING if name not in ("elt/daily", "report/sales")])
 def test_what_is_declared_and_not_deployed(tmp_path: Path, name: str) -> None:
     (problem,) = found(tmp_path, name)
     assert problem.endswith(f"has no deployment {name}")
@@ -61,6 +65,12 @@ def test_what_is_declared_and_not_deployed(tmp_path: Path, name: str) -> None:
             ("dbt-host", {"sources": ["crm"], "datasets": ["prices"]}),
             "elt/daily names the dataset prices, which is not declared",
             id="a dataset of the daily run that is gone",
+        ),
+        pytest.param(
+            "report/sales",
+            ("dbt-host", {"dashboard": "costs"}),
+            "report/sales names the dashboard costs, which is not declared",
+            id="a dashboard that is gone",
         ),
         pytest.param(
             "reconcile/crm",
