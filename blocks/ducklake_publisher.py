@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 from blocks.publication import BUILD, MARTS, SNAPSHOTS, NothingToRollBack, Publication
 from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
+
+_NEWEST = "order by published_at desc limit 1"
+_BEFORE_CURRENT = "published_at < (select published_at from ops.publications where is_current)"
+# As DuckDB writes a view's text: `AT (VERSION => 7)`.
+_AT_VERSION = re.compile(r"at\s*\(\s*version\s*=>\s*(\d+)", re.IGNORECASE)
 
 
 class DuckLakePublisher:
@@ -21,6 +27,7 @@ class DuckLakePublisher:
             "create table if not exists ops.publications (publication_id varchar, published_at timestamptz,"
             " version bigint, models varchar, run varchar, is_current boolean)"
         )
+        self._run("alter table ops.publications add column if not exists given_up_at timestamptz")
         self._run(
             "create table if not exists ops.builds (run varchar, state varchar, started_at timestamptz,"
             " ended_at timestamptz)"
@@ -43,7 +50,9 @@ class DuckLakePublisher:
             self._show(publication)
             self._run("update ops.publications set is_current = false where is_current")
             self._run(
-                f"insert into ops.publications values ({sql_string(publication.publication_id)},"
+                "insert into ops.publications"
+                " (publication_id, published_at, version, models, run, is_current)"
+                f" values ({sql_string(publication.publication_id)},"
                 f" {sql_string(publication.published_at.isoformat())}, {publication.version},"
                 f" {sql_string(json.dumps(publication.models))}, {sql_string(run)}, true)"
             )
@@ -75,15 +84,12 @@ class DuckLakePublisher:
         """Repoint the views to the set before the current one.
 
         Raises:
-            NothingToRollBack: the current set is the first.
+            NothingToRollBack: the current set is the first, or those before it were given up.
         """
-        earlier = self._publication(
-            "where published_at < (select published_at from ops.publications where is_current)"
-            " order by published_at desc limit 1"
-        )
+        earlier = self._publication(f"where given_up_at is null and {_BEFORE_CURRENT} {_NEWEST}")
         if earlier is None:
             raise NothingToRollBack(
-                "The marts were published only once, so there is no earlier set",
+                "The marts were published only once, or `maintain` gave up the sets before the current one",
                 state="readers keep seeing the current set",
                 next_command="floe run transform/marts",
             )
@@ -99,8 +105,35 @@ class DuckLakePublisher:
         """Return what the views of `marts` are pinned to."""
         return self._publication("where is_current")
 
+    def give_up(self, before: datetime) -> int:
+        """Note that sets published before a moment may go; return how many they are.
+
+        Three sets stay however old they are: what readers see, the one that a rollback would show, and the
+        last published one, to which a failed build is restored. That this is written down first keeps a
+        rollback at the same time from choosing a set whose version is about to go: one of the two
+        transactions fails.
+        """
+        kept = [self.current(), self._publication(f"where {_BEFORE_CURRENT} {_NEWEST}"), self._last()]
+        ids = ", ".join(sql_string(set_.publication_id) for set_ in kept if set_) or "null"
+        old = (
+            f"given_up_at is null and published_at < {sql_string(before.isoformat())}::timestamptz"
+            f" and publication_id not in ({ids})"
+        )
+        with _Transaction(self._cursor):
+            ((count,),) = self._rows(f"select count(*) from ops.publications where {old}")
+            if count:
+                self._run(f"update ops.publications set given_up_at = {_now()} where {old}")
+        return int(count)
+
+    def pinned(self) -> set[int]:
+        """Return the versions that must stay: of every set not given up, and of every view that names one."""
+        kept = self._rows("select version from ops.publications where given_up_at is null")
+        views = self._rows(f"select sql from duckdb_views() where database_name = '{CATALOG}'")
+        named = {int(version) for (sql,) in views for version in _AT_VERSION.findall(sql)}
+        return {int(version) for (version,) in kept} | named
+
     def _last(self) -> Publication | None:
-        return self._publication("order by published_at desc limit 1")
+        return self._publication(_NEWEST)
 
     def _publication(self, condition: str) -> Publication | None:
         rows = self._rows(

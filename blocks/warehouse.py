@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
 
@@ -18,6 +18,13 @@ from lambda_csv_loader.retrying import RetryingSession
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.settings import SnowflakeSettings
 
+if TYPE_CHECKING:
+    from blocks.lake_upkeep import LakeUpkeep
+
+SNOWFLAKE_KEEPS_ITSELF = (
+    "Nothing to do in Snowflake: it compacts tables by itself, Time Travel ends old versions after "
+    "DATA_RETENTION_TIME_IN_DAYS, and of the published sets only MARTS and MARTS_PREVIOUS are kept"
+)
 # Of a key; to hide shorter ones would spoil texts and hide nothing.
 SHORT_LINE = 16
 
@@ -77,6 +84,23 @@ class Warehouse(StrictBlock):
                 if isinstance(self.target, DuckLakeSettings)
                 else SnowflakePublisher(cursor, self.reader_role)
             )
+
+    def keeps_itself(self) -> str | None:
+        """Return why there is no upkeep to do, None where `upkeep` does it."""
+        return None if isinstance(self.target, DuckLakeSettings) else SNOWFLAKE_KEEPS_ITSELF
+
+    @contextmanager
+    def upkeep(self) -> Iterator[LakeUpkeep]:
+        """Open the upkeep of a warehouse that does not keep itself."""
+        # Here, not at the top: of all flows only one needs it.
+        from blocks.lake_upkeep import LakeUpkeep
+
+        assert isinstance(self.target, DuckLakeSettings)  # noqa: S101 - `keeps_itself` says so
+        upkeep = LakeUpkeep(self.target)
+        try:
+            yield upkeep
+        finally:
+            upkeep.close()
 
     def last_publication(self) -> Publication | None:
         """Return the publication that readers see now, if there is one."""

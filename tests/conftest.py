@@ -59,6 +59,7 @@ ONE_PROCESS = {
             *(
                 "flows/test_dbt_nodes",
                 "flows/test_publish_metabase",
+                "flows/test_maintain",
                 "flows/test_reconcile_flow",
                 "flows/test_retries",
                 "flows/test_transform",

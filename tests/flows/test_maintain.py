@@ -1,0 +1,142 @@
+"""The flow `maintain` on a real Prefect server, over a real lake."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_HOME
+from prefect.states import Completed
+
+from blocks.warehouse import Warehouse
+from flows.maintain import MaintainResult, maintain
+from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from lambda_csv_loader.settings import SnowflakeSettings
+from tests.airbyte_service import new_lake_in
+from tests.conftest import Cluster
+
+
+@pytest.fixture(scope="module")
+def lake(
+    cluster: Cluster, extension_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DuckLakeSettings:
+    """An empty lake."""
+    return new_lake_in(tmp_path_factory.mktemp("maintain"), cluster, extension_directory)
+
+
+@pytest.fixture
+def warehouse(prefect_server: None, lake: DuckLakeSettings) -> Iterator[Warehouse]:
+    """The block `warehouse` of that lake, and the limit that builds hold."""
+    block = Warehouse(target=lake)
+    block.save("warehouse", overwrite=True)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name("transform", 1)
+    yield block
+    Warehouse.delete("warehouse")
+
+
+@flow
+def kept_busy() -> None:
+    """Stands for any flow."""
+
+
+def old_run(days: float, deployment: UUID | None = None) -> UUID:
+    """Make a run with an artifact that ended so many days ago; return its id."""
+    with get_client(sync_client=True) as client:
+        if deployment is None:
+            run = client.create_flow_run(kept_busy, state=Completed())
+        else:
+            run = client.create_flow_run_from_deployment(deployment, state=Completed())
+        artifact = ArtifactCreate(key=f"of-{run.id}", type="markdown", data="x", flow_run_id=run.id)
+        client.create_artifact(artifact)
+    # The server's API gives what it is told the time of now.
+    with closing(sqlite3.connect(PREFECT_HOME.value() / "prefect.db", timeout=30)) as database, database:
+        changed = database.execute(
+            "update flow_run set end_time = datetime(end_time, ?), "
+            "expected_start_time = datetime(expected_start_time, ?) where id = ?",
+            (f"-{days} days", f"-{days} days", str(run.id)),
+        )
+    assert changed.rowcount == 1
+    return run.id
+
+
+def is_there(run: UUID) -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_flow_run(run)
+        except ObjectNotFound:
+            found = client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[f"of-{run}"]))
+            )
+            assert found == []
+            return False
+    return True
+
+
+def table() -> dict[str, tuple[int, int | None]]:
+    """Return the newest artifact: count and bytes by what they are of."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["maintain"]))
+        )
+    rows = json.loads(max(found, key=lambda each: str(each.created)).data)
+    return {row["what"]: (row["count"], row["bytes"]) for row in rows}
+
+
+def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
+    warehouse: Warehouse, lake: DuckLakeSettings, cluster: Cluster
+) -> None:
+    with connect(lake) as writer:
+        writer.execute("create table rows (id int)")
+        for number in range(4):
+            writer.execute(f"insert into rows from range({number * 100}, {number * 100 + 100})")
+        writer.execute("create or replace table gone as from range(5000); drop table gone")
+    with cluster.connect(lake.database) as catalog:
+        catalog.execute("update ducklake_snapshot set snapshot_time = snapshot_time - interval '30 days'")
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(kept_busy), name=str(uuid4()))
+    first, last, young, old = old_run(90, deployment), old_run(60, deployment), old_run(5), old_run(40)
+
+    result = maintain()
+
+    assert (result.files_merged, result.files_written, result.files_waiting) == (4, 1, 5)
+    assert result.versions > 3
+    assert (result.runs, result.artifacts) == (2, 2)
+    assert [is_there(run) for run in (first, last, young, old)] == [False, True, True, False]
+    with connect(lake, read_only=True) as reader:
+        assert reader.execute("select count(*), max(id) from rows").fetchall() == [(400, 399)]
+    shown = table()
+    assert shown["lake: small files merged into 1"] == (4, None)
+    assert shown["Prefect: flow runs removed"] == (2, None)
+
+    with cluster.connect(lake.database) as catalog:
+        catalog.execute(
+            "update ducklake_files_scheduled_for_deletion"
+            " set schedule_start = schedule_start - interval '2 days'"
+        )
+    again = maintain()
+    assert (again.files_deleted, again.bytes_deleted > 1000, again.runs) == (5, True, 0)
+    assert table()["lake: files deleted"] == (5, again.bytes_deleted)
+
+
+def test_in_snowflake_there_is_nothing_to_do_and_it_says_why(warehouse: Warehouse) -> None:
+    target = SnowflakeSettings(
+        account="none", user="floe", private_key="none", role="r", warehouse="w", database="d"
+    )
+    Warehouse(target=target).save("warehouse", overwrite=True)
+    run = old_run(40)
+    result = maintain()
+    assert "Time Travel" in (result.warehouse or "")
+    assert result == MaintainResult(warehouse=result.warehouse, runs=1, artifacts=1)
+    assert result.warehouse in table()
+    assert not is_there(run)
