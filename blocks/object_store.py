@@ -96,20 +96,23 @@ class LandingBucket(StrictBlock):
         depths: QueueDepths = self._queues.depths()
         return depths
 
-    def load_files(self, refs: Sequence[ObjectRef], request_id: str) -> dict[str, FloeError]:
+    def load_files(
+        self, refs: Sequence[ObjectRef], request_id: str, *, again: bool = False
+    ) -> dict[str, FloeError]:
         """Load files, by the Lambda function or in this process.
 
         Args:
             refs: which.
             request_id: goes into the ledger (in-process only; Lambda has one of its own).
+            again: also what the ledger has settled; always in this process, as no event can ask for it.
 
         Returns:
             For each key that could not be loaded, why; the ledger tells what became of the others. The
             error is transient where trying again may help and no function can be at work on the file.
         """
-        if self.function_name is not None:
+        if self.function_name is not None and not again:
             return self._invoke(refs)
-        outcomes = self.loader().load_many(refs, request_id=request_id)
+        outcomes = self.loader().load_many(refs, force=again, request_id=request_id)
         return {ref.key: outcome for ref, outcome in outcomes.items() if isinstance(outcome, FloeError)}
 
     def loader(self) -> Loader:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 from pydantic import BaseModel, ConfigDict
 
+from blocks.errors import ConfigurationError
 from blocks.repair_policy import RepairPolicy
 from blocks.strict_block import StrictBlock
 
@@ -47,6 +51,35 @@ class ReconcilePlan(StrictBlock):
 
     source: str
     streams: list[PlannedStream]
+
+    def chosen(self, names: Sequence[str] | None, window_days: float | None) -> list[PlannedStream]:
+        """Return the streams of these names, to be compared within a window.
+
+        Args:
+            names: `schema.table` or `table`; None for all.
+            window_days: instead of the declared window, where a stream has a cursor.
+
+        Raises:
+            ConfigurationError: no stream has one of the names.
+        """
+        wanted = set(names or ())
+        found = [stream for stream in self.streams if not wanted or wanted & {stream.name, stream.full_name}]
+        unknown = wanted - {name for stream in found for name in (stream.name, stream.full_name)}
+        if unknown:
+            raise ConfigurationError(
+                f"{self.source} has no stream {min(unknown)!r}: "
+                + ", ".join(stream.full_name for stream in self.streams),
+                state="nothing was compared",
+            )
+        if window_days is None:
+            return found
+        window = {"window": timedelta(days=window_days)}
+        return [
+            stream.model_copy(update={"policy": stream.policy.model_copy(update=window)})
+            if stream.cursor
+            else stream
+            for stream in found
+        ]
 
 
 def plan_name(source: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
+from typing import Literal, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -37,6 +37,12 @@ SHOWN = 100
 """Files listed in the table, those that need somebody first, then the newest."""
 LINKED = 10
 """Verdicts with a link of their own."""
+Again = Literal["nothing", "refused", "everything"]
+_AGAIN: dict[Again, tuple[str, ...]] = {
+    "nothing": (),
+    "refused": ("quarantined",),
+    "everything": ("quarantined", "loaded"),
+}
 
 
 class BadPrefix(PermanentError):
@@ -89,6 +95,7 @@ def ingest_csv(
     prefix: str | None = None,
     since: date | None = None,
     until: date | None = None,
+    again: Again = "nothing",
     wait_seconds: float = 600,
     patience_seconds: float = 20,
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
@@ -104,6 +111,7 @@ def ingest_csv(
         prefix: only keys that begin so, from `landing/<dataset>/` on; all of them when left out
         since: only files uploaded on this day (UTC) or later
         until: only files uploaded on this day (UTC) or earlier
+        again: also load again what was refused, or everything: after the contract was mended
         wait_seconds: how long events get at most before the sweep loads what is left
         patience_seconds: how long events may make no progress before the sweep takes over
         first_pause_seconds: before a step is tried again; each next pause is twice as long
@@ -119,7 +127,7 @@ def ingest_csv(
     try:
         landing.loader().contracts.get(dataset)
         own = _prefix(dataset, prefix)
-        files = steps.run("list the files", lambda: _Files(landing, dataset, own, since, until))
+        files = steps.run("list the files", lambda: _Files(landing, dataset, own, since, until, again))
         loaded_before = files.count("loaded")
         bar = _Bar(dataset, files.total)
         bar.show(files.settled)
@@ -137,13 +145,41 @@ def ingest_csv(
         landing.close()
 
 
+def look(
+    landing: LandingBucket,
+    dataset: str,
+    prefix: str | None,
+    since: date | None,
+    until: date | None,
+    again: Again,
+) -> tuple[int, int]:
+    """Return how many files there are, and how many of them a run with these parameters would load.
+
+    Raises:
+        NoContract: the dataset is not declared.
+        BadPrefix: the prefix reaches beyond the dataset.
+    """
+    landing.loader().contracts.get(dataset)
+    files = _Files(landing, dataset, _prefix(dataset, prefix), since, until, again)
+    return files.total, len(files.pending)
+
+
 class _Files:
     """The bucket against the ledger: which files there are, and what became of each."""
 
     def __init__(
-        self, landing: LandingBucket, dataset: str, prefix: str, since: date | None, until: date | None
+        self,
+        landing: LandingBucket,
+        dataset: str,
+        prefix: str,
+        since: date | None,
+        until: date | None,
+        again: Again,
     ) -> None:
         self._landing, self._dataset, self._prefix = landing, dataset, prefix
+        self._again = _AGAIN[again]
+        self._looked_again: set[str] = set()
+        self.request_id = f"{SWEEP}{flow_run.get_id() or ''}"
         self._refs = [ref for ref in landing.files(prefix) if _within(ref, since, until)]
         self._rows: dict[tuple[str, str | None], LedgerRow] = {}
         self._contents: frozenset[str] = frozenset()
@@ -164,6 +200,15 @@ class _Files:
     def pending(self) -> list[ObjectRef]:
         """Return the files that the ledger does not settle."""
         return [ref for ref in self._refs if not self._is_settled(ref)]
+
+    @property
+    def pending_again(self) -> list[ObjectRef]:
+        """Return those of them that the ledger has settled, and that are asked for nevertheless."""
+        return [ref for ref in self.pending if self._is_known(ref)]
+
+    def looked_again(self, refs: Iterable[ObjectRef]) -> None:
+        """Note that files were loaded again, however that ended."""
+        self._looked_again.update(ref.key for ref in refs)
 
     @property
     def settled(self) -> int:
@@ -213,8 +258,17 @@ class _Files:
         ]
 
     def _is_settled(self, ref: ObjectRef) -> bool:
+        return self._is_known(ref) and not self._is_wanted_again(ref)
+
+    def _is_known(self, ref: ObjectRef) -> bool:
         row = self._rows.get((ref.key, ref.etag))
         return row is not None and is_settled(row, ref.last_modified, self._contents)
+
+    def _is_wanted_again(self, ref: ObjectRef) -> bool:
+        row = self._rows[ref.key, ref.etag]
+        # What this run has loaded before it was interrupted carries its name.
+        done = row.request_id == self.request_id or ref.key in self._looked_again
+        return row.status in self._again and not done
 
     def _current(self) -> Iterator[LedgerRow]:
         for ref in self._refs:
@@ -283,26 +337,32 @@ def _sweep_once(landing: LandingBucket, files: _Files, bar: _Bar, failures: dict
     """Load what the ledger does not settle and `failures` does not hold for good; renew `failures`."""
     for key in [key for key, error in failures.items() if isinstance(error, TransientError)]:
         del failures[key]
+    again = {ref.key for ref in files.pending_again}
     pending = [ref for ref in files.pending if ref.key not in failures]
-    get_run_logger().info("Sweeping %d files that no event has loaded", len(pending))
-    request_id = f"{SWEEP}{flow_run.get_id() or ''}"
-    chunks = [pending[start : start + CHUNK] for start in range(0, len(pending), CHUNK)]
+    get_run_logger().info("Sweeping %d files, %d of them again", len(pending), len(again))
+    fresh = [ref for ref in pending if ref.key not in again]
+    chunks = [*_chunks(fresh), *_chunks([ref for ref in pending if ref.key in again])]
     # In this process the loader reads several files of a chunk at once and publishes them together.
     workers = PARALLEL_INVOCATIONS if landing.function_name else 1
 
     def load(chunk: Sequence[ObjectRef]) -> dict[str, FloeError]:
-        return landing.load_files(chunk, request_id)
+        return landing.load_files(chunk, files.request_id, again=chunk[0].key in again)
 
     settled = files.settled
     with ThreadPoolExecutor(workers) as pool:
         for chunk, failed in zip(chunks, pool.map(load, chunks), strict=True):
             failures.update(failed)
+            files.looked_again(ref for ref in chunk if ref.key not in failed)
             settled += len(chunk) - len(failed)
             bar.show(settled)
     files.read_ledger()
     bar.show(files.settled)
     if transient := [error for error in failures.values() if isinstance(error, TransientError)]:
         raise transient[0]
+
+
+def _chunks(refs: Sequence[ObjectRef]) -> Iterator[Sequence[ObjectRef]]:
+    return (refs[start : start + CHUNK] for start in range(0, len(refs), CHUNK))
 
 
 def _publish(landing: LandingBucket, files: _Files, result: IngestResult) -> None:

@@ -42,7 +42,11 @@ class ReconcileResult(BaseModel):
 
 @flow(name="reconcile", flow_run_name="reconcile {source}")
 def reconcile(
-    source: str, only_when_due: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    source: str,
+    only_when_due: bool = False,
+    streams: list[str] | None = None,
+    window_days: float | None = None,
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
 ) -> ReconcileResult:
     """Find the rows that replication missed, and those deleted at the source, and repair them.
 
@@ -53,9 +57,13 @@ def reconcile(
     Args:
         source: the database to compare, by the name of its connection
         only_when_due: leave out streams that were compared within their `compare_every`
+        streams: only these, as `schema.table` or `table`; all of them when left out
+        window_days: only rows whose cursor is at most so many days older than the newest; as declared when
+            left out
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
+        ConfigurationError: there is no stream of a name.
         StreamsDiffer: a stream cannot be compared or repaired, or differs and its policy is to fail.
         ServiceUnavailable: the source does not answer, several times in a row.
         WarehouseUnavailable: the warehouse does not.
@@ -63,8 +71,9 @@ def reconcile(
     plan = cast(ReconcilePlan, ReconcilePlan.load(plan_name(source)))
     database = cast(SourceDatabase, SourceDatabase.load(f"{source.replace('_', '-')}-source"))
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
-    left_out = {stream.full_name: why for stream in plan.streams if (why := stream.why_not)}
-    compared = [stream for stream in plan.streams if stream.full_name not in left_out]
+    chosen = plan.chosen(streams, window_days)
+    left_out = {stream.full_name: why for stream in chosen if (why := stream.why_not)}
+    compared = [stream for stream in chosen if stream.full_name not in left_out]
     done: list[Reconciliation] = []
     failed: dict[str, PermanentError] = {}
     steps = Steps(first_pause_seconds)

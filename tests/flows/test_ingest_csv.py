@@ -139,6 +139,27 @@ def test_quarantined_files_are_listed_with_their_verdicts_and_do_not_fail_the_ru
     }
 
 
+@pytest.mark.thorough
+def test_refused_or_all_files_are_loaded_again_once_when_asked_for(stack: FileStack, dataset: str) -> None:
+    stack.put(f"landing/{dataset}/good.csv", HEAD + "1,1,1\n")
+    stack.put(f"landing/{dataset}/bad.csv", HEAD + "1,2,-1\n")
+    stack.put(f"landing/{dataset}/worse.csv", HEAD + "1,three,1\n")
+    stack.lose_events()
+    assert len(ingest_csv(dataset).quarantined) == 2
+    stack.contract(dataset, STOCK.replace("integer, min: 0", "integer"))
+    assert len(ingest_csv(dataset).quarantined) == 2
+
+    ended = ingest_csv(dataset, again="refused", return_state=True)
+    assert (ended.result().newly_loaded, len(ended.result().quarantined)) == (1, 1)
+    assert tries(ended, "sweep") == {"sweep": 1}
+    attempts = f"select key, attempts from ops.csv_files where dataset = '{dataset}' order by key"
+    bad, good, worse = (f"landing/{dataset}/{name}.csv" for name in ("bad", "good", "worse"))
+    assert stack.query(attempts) == [(bad, 2), (good, 1), (worse, 2)]
+    ingest_csv(dataset, again="everything")
+    assert stack.query(attempts) == [(bad, 3), (good, 2), (worse, 3)]
+    assert stack.query(f"select item, quantity from raw_files.{dataset} order by 1") == [(1, 1), (2, -1)]
+
+
 def test_prefix_that_reaches_into_another_dataset_is_refused(dataset: str) -> None:
     with pytest.raises(BadPrefix, match=f"does not begin with 'landing/{dataset}/'"):
         ingest_csv(dataset, prefix=f"landing/{dataset}")

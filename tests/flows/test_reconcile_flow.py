@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from blocks.errors import ServiceUnavailable
+from blocks.errors import ConfigurationError, ServiceUnavailable
 from blocks.open_sides import OpenSides
 from blocks.reconcile import reconcile_stream
 from blocks.reconcile_plan import PlannedStream, ReconcilePlan
@@ -112,6 +113,21 @@ def test_reconcile_repairs_and_shows_counts_and_leaves_out_what_was_compared_lat
     }
     by_hand = reconcile("my_shop")
     assert [(s.stream, s.missing, s.repaired) for s in by_hand.streams] == [("public.orders", 0, 0)]
+
+
+def test_a_run_may_be_of_some_streams_and_of_a_window_of_its_own() -> None:
+    without_cursor = planned("logs", ["id"]).model_copy(update={"cursor": None})
+    declared = ReconcilePlan(
+        source="my_shop", streams=[planned("orders", ["id"], window="P9D"), without_cursor]
+    )
+    assert declared.chosen(None, None) == declared.streams
+    (orders,) = declared.chosen(["public.orders"], 2)
+    assert orders.policy.window == timedelta(days=2)
+    assert declared.chosen(["logs"], 2) == [without_cursor]
+    with pytest.raises(
+        ConfigurationError, match=r"my_shop has no stream 'order': public\.orders, public\.logs"
+    ):
+        declared.chosen(["order", "logs"], None)
 
 
 def test_a_stream_that_fails_fails_the_run_after_the_others_are_reconciled(shop: Engine) -> None:
