@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import JobBlock
 from pydantic import Field, SecretStr, model_validator
@@ -21,6 +23,7 @@ from blocks.airbyte_errors import (
     AirbyteConnectionUnusable,
     AirbyteRequestRefused,
     AirbyteUnreachable,
+    NoSuchStream,
 )
 from blocks.airbyte_streams import ReplicatedStream, SchemaChanges
 from blocks.airbyte_sync import AirbyteSync, AirbyteSyncResult
@@ -157,7 +160,28 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             if job.get("jobType") == "sync" and str(job["status"]) in TERMINAL
         ]
 
-    def trigger(self, *, after: int | None = None) -> AirbyteSync:  # type: ignore[override]
+    def named_streams(self, names: Sequence[str]) -> list[ReplicatedStream]:
+        """Return the streams of these names, `schema.table` or `table`.
+
+        Raises:
+            NoSuchStream: the connection has none of a name, or several.
+        """
+        found = []
+        for name in names:
+            same = [stream for stream in self.streams if name in (stream.name, stream.full_name)]
+            if len(same) != 1:
+                known = ", ".join(stream.full_name for stream in same or self.streams)
+                raise NoSuchStream(
+                    f"{self.name} has {'several streams' if same else 'no stream'} {name!r}: {known}",
+                    state="nothing was started",
+                    next_command="name each stream as schema.table",
+                )
+            found += same
+        return found
+
+    def trigger(  # type: ignore[override]
+        self, *, after: int | None = None, refresh: Sequence[ReplicatedStream] | None = None
+    ) -> AirbyteSync:
         """Start a sync, or attach to the one that runs already.
 
         Never starts a second sync: when an answer is lost, the server is asked for its newest job
@@ -166,23 +190,26 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
         Args:
             after: the newest job before a flow run began; a sync since then that has succeeded is its
                 own, from before it was interrupted, and is returned instead of starting another.
+            refresh: start a job that reads these streams anew as a whole, all of them when it is empty,
+                instead of a sync. It attaches only to a refresh since `after`, its own.
 
         Raises:
-            AirbyteBusy: a job that is no sync holds the connection.
+            AirbyteBusy: another kind of job holds the connection.
             AirbyteConnectionUnusable: the connection is not active.
             AirbyteUnreachable: the server could not be reached after several tries.
             PermanentError: the server refuses.
         """
         client = self.server.get_client()
         jobs = self._jobs(client)
-        if after is not None and (own := _succeeded_since(jobs, after)):
-            return self._attach(client, own)
         known = int(jobs[0]["jobId"]) if jobs else 0
+        wanted = _Wanted("sync" if refresh is None else "refresh", known if after is None else after)
+        if own := wanted.succeeded(jobs):
+            return self._attach(client, own, wanted)
         for attempt in range(1, TRIGGER_TRIES + 1):
             if found := _running_or_newer(jobs, known):
-                return self._attach(client, found)
+                return self._attach(client, found, wanted)
             try:
-                job = client.create_job(self.connection_id)
+                job = self._start(client, refresh)
             except AirbyteUnreachable as error:
                 if attempt == TRIGGER_TRIES:
                     raise
@@ -193,19 +220,28 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
                     raise
                 self._wait(f"{error.what}; looking for the job that runs", attempt)
             else:
-                self.logger.info("Airbyte job %s: sync of %s started", job["jobId"], self.name)
+                self.logger.info("Airbyte job %s: %s of %s started", job["jobId"], wanted.kind, self.name)
                 return AirbyteSync(self.name, self.patience(), client, job)
             jobs = self._jobs(client)
         if found := _running_or_newer(jobs, known):
-            return self._attach(client, found)
+            return self._attach(client, found, wanted)
         raise AirbyteBusy(
             f"Airbyte keeps answering that {self.name} is busy, and shows no job that runs",
             next_command=f"floe run replicate/{self.name}",
         )
 
-    async def atrigger(self, *, after: int | None = None) -> AirbyteSync:
+    async def atrigger(
+        self, *, after: int | None = None, refresh: Sequence[ReplicatedStream] | None = None
+    ) -> AirbyteSync:
         """Start a sync as `trigger` does."""
-        return await asyncio.to_thread(self.trigger, after=after)
+        return await asyncio.to_thread(self.trigger, after=after, refresh=refresh)
+
+    def _start(self, client: AirbyteClient, refresh: Sequence[ReplicatedStream] | None) -> dict[str, Any]:
+        if refresh is None:
+            return client.create_job(self.connection_id)
+        client.refresh(self.connection_id, [(each.namespace, each.name) for each in refresh])
+        # What a refresh answers differs between versions of Airbyte; the list shows the job that began.
+        return self._jobs(client)[0]
 
     def _wait(self, why: str, attempt: int, seconds: float | None = None) -> None:
         pause = self.patience().pause(attempt) if seconds is None else min(seconds, 60.0)
@@ -223,11 +259,11 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
                 self._wait(f"{error.what}; asking again", attempt, error.retry_after)
         raise AssertionError("unreachable")
 
-    def _attach(self, client: AirbyteClient, job: dict[str, Any]) -> AirbyteSync:
-        if job.get("jobType") != "sync":
+    def _attach(self, client: AirbyteClient, job: dict[str, Any], wanted: _Wanted) -> AirbyteSync:
+        if not wanted.may_be(job):
             raise AirbyteBusy(
                 f"Connection {self.name} runs a {job.get('jobType')} (job {job['jobId']})",
-                state="no sync was started",
+                state=f"no {wanted.kind} was started",
                 next_command=f"floe run replicate/{self.name} when it has ended",
             )
         self.logger.info(
@@ -262,13 +298,25 @@ def _running_or_newer(jobs: list[dict[str, Any]], known: int) -> dict[str, Any] 
     return None
 
 
-def _succeeded_since(jobs: list[dict[str, Any]], known: int) -> dict[str, Any] | None:
-    """Return the newest sync that is newer than job `known` and has succeeded."""
-    return next(
-        (
-            job
-            for job in jobs
-            if int(job["jobId"]) > known and (job.get("jobType"), job["status"]) == ("sync", "succeeded")
-        ),
-        None,
-    )
+@dataclass(frozen=True)
+class _Wanted:
+    """The job that a flow run wants, or has started before it was interrupted.
+
+    Attributes:
+        kind: sync or refresh.
+        after: the newest job before the run began.
+    """
+
+    kind: Literal["sync", "refresh"]
+    after: int
+
+    def succeeded(self, jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the newest job that is the run's own and has succeeded."""
+        return next((job for job in jobs if self._is_own(job) and job["status"] == "succeeded"), None)
+
+    def may_be(self, job: dict[str, Any]) -> bool:
+        """Tell whether a job does what is wanted: every sync does, a refresh may be of other streams."""
+        return self._is_own(job) or (self.kind == "sync" and job.get("jobType") == "sync")
+
+    def _is_own(self, job: dict[str, Any]) -> bool:
+        return int(job["jobId"]) > self.after and job.get("jobType") == self.kind

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -109,6 +109,22 @@ class AirbyteClient:
 
         request = models.JobCreateRequest(connection_id=connection_id, job_type=models.JobTypeEnum(job_type))
         return self._sdk_call("POST /jobs", answers.Job, lambda sdk: sdk.jobs.create_job(request=request))
+
+    def refresh(self, connection_id: str, streams: Sequence[tuple[str, str]]) -> None:
+        """Start a job that reads streams anew as a whole and then replaces their rows; one try.
+
+        The public API refreshes whole connections only.
+
+        Args:
+            connection_id: of the connection.
+            streams: their namespaces and names; all of the connection's when empty.
+        """
+        if not streams:
+            self.create_job(connection_id, "refresh")
+            return
+        named = [{"streamNamespace": namespace, "streamName": name} for namespace, name in streams]
+        body = {"connectionId": connection_id, "refreshMode": "Truncate", "streams": named}
+        self.config("/connections/refresh", body)
 
     def job(self, job_id: int) -> Document:
         """Return a job as `JobResponse`."""

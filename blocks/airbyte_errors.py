@@ -4,6 +4,7 @@ PermanentError
 ├── AirbyteUnauthorized       401 with a fresh token, 403
 ├── AirbyteNotFound           404: the connection, job or address does not exist
 ├── AirbyteRequestRefused     any other 4xx: the request itself is wrong
+├── NoSuchStream              a stream that the connection does not have was named
 ├── AirbyteConnectionUnusable the connection is inactive, deprecated or locked
 ├── AirbyteSyncFailed         the job failed, after Airbyte's own retries
 ├── AirbyteSyncCancelled      somebody cancelled the job
@@ -40,6 +41,10 @@ class AirbyteRequestRefused(PermanentError):
     ) -> None:
         super().__init__(what, state=state, next_command=next_command)
         self.conflict = conflict
+
+
+class NoSuchStream(PermanentError):
+    """Somebody named a stream that the connection does not have."""
 
 
 class AirbyteConnectionUnusable(PermanentError):

@@ -10,7 +10,8 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.airbyte import AirbyteConnection, AirbyteSync
-from blocks.airbyte_errors import AirbyteSyncStalled
+from blocks.airbyte_errors import AirbyteSyncStalled, NoSuchStream
+from blocks.airbyte_streams import ReplicatedStream
 from blocks.errors import FloeError
 from blocks.schema_drift import SchemaChange, refuse
 from blocks.schema_memory import Inspection, inspect
@@ -40,7 +41,12 @@ class ReplicateResult(BaseModel):
 
 
 @flow(name="replicate", flow_run_name="replicate {source}")
-def replicate(source: str, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> ReplicateResult:
+def replicate(
+    source: str,
+    refresh: bool = False,
+    streams: list[str] | None = None,
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+) -> ReplicateResult:
     """Sync one Airbyte connection and wait for it, showing a bar per stream.
 
     Attaches to a sync that runs already. When this run is cancelled, so is the sync; when it died and is
@@ -53,31 +59,48 @@ def replicate(source: str, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> 
 
     Args:
         source: the database to replicate, by the name of its Airbyte Connection block
+        refresh: read streams anew as a whole, from the beginning; their rows are replaced at the end
+        streams: with `refresh`, only these, as `schema.table` or `table`; all of them when left out
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
         SourceSchemaChanged: key or cursor of a stream are gone, or what else the policy stops at.
+        NoSuchStream: the connection has none of a name, or a sync was asked for with some streams only.
         AirbyteSyncFailed: Airbyte gave up; the message has its reasons.
         AirbyteUnreachable: the server did not answer, several times in a row.
         WarehouseUnavailable: the warehouse did not; if the sync has ended, the next run records it.
     """
     steps = Steps(first_pause_seconds)
     connection = cast(AirbyteConnection, AirbyteConnection.load(source))
+    refreshed = _refreshed(connection, refresh, streams)
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
     seen = steps.run("look at the source", lambda: _look_at_source(connection, warehouse))
     bars = StreamBars(source)
-    sync = steps.run("sync", _Sync(connection, bars).to_its_end)
-    streams = steps.run("record the sync", lambda: _record(connection, warehouse, sync, seen))
+    sync = steps.run("refresh" if refresh else "sync", _Sync(connection, bars, refreshed).to_its_end)
+    records = steps.run("record the sync", lambda: _record(connection, warehouse, sync, seen, refreshed))
     result = sync.fetch_result()
     bars.finish()
-    drawn(lambda: _publish(source, result.job_id, streams, seen.changes))
+    drawn(lambda: _publish(source, result.job_id, records, seen.changes))
     return ReplicateResult(
         source=source,
         job_id=result.job_id,
-        rows_read=sum(stream.rows_read or 0 for stream in streams),
-        rows_written=sum(stream.rows_written for stream in streams),
-        streams=streams,
+        rows_read=sum(stream.rows_read or 0 for stream in records),
+        rows_written=sum(stream.rows_written for stream in records),
+        streams=records,
     )
+
+
+def _refreshed(
+    connection: AirbyteConnection, refresh: bool, streams: list[str] | None
+) -> list[ReplicatedStream] | None:
+    """Return the streams to refresh, an empty list for all of them, None for an ordinary sync."""
+    if streams and not refresh:
+        raise NoSuchStream(
+            f"A sync of {connection.name} is always of all its streams; only a refresh may be of some",
+            state="nothing was started",
+            next_command="leave out `streams`, or set `refresh`",
+        )
+    return connection.named_streams(streams or []) if refresh else None
 
 
 def _look_at_source(connection: AirbyteConnection, warehouse: Warehouse) -> Inspection:
@@ -104,8 +127,10 @@ def _look_at_source(connection: AirbyteConnection, warehouse: Warehouse) -> Insp
 class _Sync:
     """This run's sync, over several tries: no try starts one while another may run."""
 
-    def __init__(self, connection: AirbyteConnection, bars: StreamBars) -> None:
-        self._connection, self._bars = connection, bars
+    def __init__(
+        self, connection: AirbyteConnection, bars: StreamBars, refresh: list[ReplicatedStream] | None
+    ) -> None:
+        self._connection, self._bars, self._refresh = connection, bars, refresh
         self._sync: AirbyteSync | None = None
         self._before: int | None = None
 
@@ -114,7 +139,7 @@ class _Sync:
         if self._sync is None:
             if self._before is None:
                 self._before = newest_job_before(self._connection.newest_job_id)
-            self._sync = self._connection.trigger(after=self._before)
+            self._sync = self._connection.trigger(after=self._before, refresh=self._refresh)
         try:
             self._sync.wait_for_completion(on_progress=self._bars.show)
         except AirbyteSyncStalled:
@@ -125,12 +150,18 @@ class _Sync:
 
 
 def _record(
-    connection: AirbyteConnection, warehouse: Warehouse, sync: AirbyteSync, seen: Inspection
+    connection: AirbyteConnection,
+    warehouse: Warehouse,
+    sync: AirbyteSync,
+    seen: Inspection,
+    refreshed: list[ReplicatedStream] | None,
 ) -> list[StreamRecord]:
     outcome = sync.outcome()
+    # The other streams of the connection were not looked at: they are neither fresh nor remembered.
+    synced = connection.model_copy(update={"streams": tuple(refreshed)}) if refreshed else connection
     with warehouse.connect() as database:
-        memory = seen.memory if outcome.status == "succeeded" else []
-        streams = record_sync(database, connection, outcome, also=memory)
+        memory = seen.memory if outcome.status == "succeeded" and not refreshed else []
+        streams = record_sync(database, synced, outcome, also=memory)
         _record_forgotten(database, connection)
     return streams
 

@@ -253,6 +253,7 @@ SHAPES: dict[str, Schema | None] = {
     "GET /api/public/v1/jobs/{}": JOB,
     "DELETE /api/public/v1/jobs/{}": JOB,
     "POST /api/v1/jobs/get_without_logs": JOB_INFO,
+    "POST /api/v1/connections/refresh": JOB_INFO,
     "a refusal": PROBLEM,
 }
 

@@ -61,6 +61,38 @@ def test_another_kind_of_job_is_not_taken_for_a_sync() -> None:
     assert server.times(CREATE) == 0
 
 
+def test_a_refresh_is_started_though_a_sync_succeeded_and_its_own_is_found_again() -> None:
+    lists = [
+        Answer(body={"data": [job("succeeded", 6)]}),
+        Answer(body={"data": [job("running", 7, "refresh")]}),
+    ]
+    with scripted(script(list_jobs=lists)) as server:
+        assert block(server.url).trigger(after=5, refresh=[]).job_id == 7
+        assert server.times(CREATE) == 1
+        # The run is tried again, and its refresh is still there.
+        assert block(server.url).trigger(after=6, refresh=[]).job_id == 7
+        assert server.times(CREATE) == 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "refresh"])
+def test_a_refresh_attaches_neither_to_a_sync_nor_to_somebody_elses_refresh(kind: str) -> None:
+    busy = Answer(body={"data": [job("running", 7, kind)]})
+    with (
+        scripted(script(list_jobs=[busy])) as server,
+        pytest.raises(AirbyteBusy, match=f"Connection crm runs a {kind}"),
+    ):
+        block(server.url).trigger(after=7, refresh=[])
+    assert server.times(CREATE) == 0
+
+
+def test_a_lost_answer_to_a_refresh_never_starts_a_second() -> None:
+    before = Answer(body={"data": [job("succeeded", 6)]})
+    after = Answer(body={"data": [job("succeeded", 7, "refresh"), job("succeeded", 6)]})
+    with scripted(script(create=[Answer(502, raw="bad gateway")], list_jobs=[before, after])) as server:
+        assert block(server.url).trigger(refresh=[]).job_id == 7
+    assert server.times(CREATE) == 1
+
+
 def test_409_without_a_job_is_given_up_after_pauses(caplog: pytest.LogCaptureFixture) -> None:
     with scripted(script(create=[error(409)])) as server, pytest.raises(AirbyteBusy, match="crm is busy"):
         block(server.url, poll_seconds=0.5).trigger()

@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Scheduled
 from pydantic import SecretStr
 
-from blocks.airbyte_errors import AirbyteSyncFailed
+from blocks.airbyte_errors import AirbyteSyncFailed, NoSuchStream
 from blocks.airbyte_streams import ReplicatedStream
 from blocks.airbyte_watch import JobProgress, StreamCounts
 from blocks.schema_drift import SourceSchemaChanged
@@ -240,6 +240,32 @@ def test_a_source_that_has_changed_is_told_of_and_a_lost_key_stops_the_run(guard
         assert tries(ended, "look at the source") == {"look at the source": 1}
         source.execute("alter table second add primary key (id)")
     assert newest() == before
+
+
+def test_a_refresh_reads_one_stream_from_the_beginning_and_leaves_the_others(guarded: Replication) -> None:
+    # No sync reads these rows again: its cursor is past them.
+    with Warehouse.load("warehouse").connect() as database:
+        database.execute("delete from raw_shop.first where changed < 6")
+        others = database.execute("select count(*) from raw_shop.second").fetchall()
+    result = replicate("shop", refresh=True, streams=["public.first"])
+
+    assert [(stream.stream, stream.rows_read) for stream in result.streams] == [("first", 100)]
+    with Warehouse.load("warehouse").connect() as database:
+        assert database.execute("select count(*) from raw_shop.first").fetchall() == [(100,)]
+        assert database.execute("select count(*) from raw_shop.second").fetchall() == others
+        recorded = f"select stream from ops.syncs where sync_id = {result.job_id}"
+        assert database.execute(recorded).fetchall() == [("first",)]
+    after = {stream.stream: (stream.rows_read, stream.rows_written) for stream in replicate("shop").streams}
+    assert after["first"] == (len(range(6, 101, 7)), 0)
+
+
+def test_only_a_refresh_may_be_of_some_streams_and_only_of_those_there_are(guarded: Replication) -> None:
+    newest = guarded.block().newest_job_id()
+    with pytest.raises(NoSuchStream, match="only a refresh may be of some"):
+        replicate("shop", streams=["first"])
+    with pytest.raises(NoSuchStream, match=r"shop has no stream 'fist': public\.first, public\.second"):
+        replicate("shop", refresh=True, streams=["fist"])
+    assert guarded.block().newest_job_id() == newest
 
 
 PROGRESS = JobProgress(

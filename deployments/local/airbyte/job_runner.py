@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -234,6 +235,7 @@ class JobRunner:
             **{key: source["body"][key] for key in PostgresAddress.model_fields if key in source["body"]}
         )
         before = self._reported(job_id)
+        wanted = json.loads(job["streams"]) if job["streams"] else None
         return JobSpec(
             job_id=job_id,
             attempt=number,
@@ -244,6 +246,7 @@ class JobRunner:
             streams=[
                 _stream(connection["body"], destination["body"], stream, before)
                 for stream in connection["body"]["configurations"]["streams"]
+                if wanted is None or [stream["namespace"], stream["name"]] in wanted
             ],
             schema_updates=connection["body"]["nonBreakingSchemaUpdatesBehavior"],
             memory_limit=self._settings.memory_limit,

@@ -38,7 +38,7 @@ def add_jobs(routes: APIRouter, store: Store, runner: JobRunner) -> None:
 
     @routes.post("/jobs")
     def create_job(body: JsonBody) -> Document:
-        job_id = _new_job(store, body)
+        job_id = new_job(store, body, body.get("jobType"))
         runner.submit(job_id)
         return shown(find(job_id))
 
@@ -84,15 +84,21 @@ def _job(store: Store, identity: int) -> Document:
     return job
 
 
-def _new_job(store: Store, body: Document) -> int:
+def new_job(
+    store: Store, body: Document, kind: JobType | None, streams: list[tuple[str, str]] | None = None
+) -> int:
+    """Add a job for the connection that a body names, and return its id; the caller submits it.
+
+    Raises:
+        Problem: 404, 409 or 422, as Airbyte answers.
+    """
     connection = need(store, "connection", body.get("connectionId"))
-    kind: JobType | None = body.get("jobType")
     if kind is None or kind not in get_args(JobType):
         raise Problem(422, "body.jobType: must be sync, reset, clear or refresh")
     status = connection["body"]["status"]
     if status != "active":
         raise Problem(409, f"Connection {connection['id']} is {status}")
     try:
-        return store.add_job(connection["id"], kind)
+        return store.add_job(connection["id"], kind, streams)
     except AlreadyRunning:
         raise Problem(409, f"A sync is already running for: {connection['id']}") from None

@@ -26,7 +26,8 @@ create table if not exists resources (
 );
 create table if not exists jobs (
     id integer primary key autoincrement, connection_id text not null, type text not null,
-    status text not null, created_at real not null, updated_at real not null, started_at real
+    status text not null, created_at real not null, updated_at real not null, started_at real,
+    streams text
 );
 create unique index if not exists one_active_job on jobs (connection_id)
     where status in ('pending', 'running', 'incomplete');
@@ -55,6 +56,9 @@ class Store:
         with self._open() as database:
             database.execute("pragma journal_mode = wal")
             database.executescript(_SCHEMA)
+            if "streams" not in {row["name"] for row in database.execute("pragma table_info(jobs)")}:
+                # Of a stack that was set up before jobs could be of some streams only.
+                database.execute("alter table jobs add column streams text")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -112,8 +116,15 @@ class Store:
 
     # -- jobs
 
-    def add_job(self, connection_id: str, job_type: JobType) -> int:
+    def add_job(
+        self, connection_id: str, job_type: JobType, streams: list[tuple[str, str]] | None = None
+    ) -> int:
         """Add a pending job.
+
+        Args:
+            connection_id: of the connection.
+            job_type: what to do.
+            streams: namespaces and names of what it is for; all of the connection's when None.
 
         Raises:
             AlreadyRunning: the connection has one that has not ended.
@@ -122,9 +133,9 @@ class Store:
         with self._open() as database:
             try:
                 done = database.execute(
-                    "insert into jobs (connection_id, type, status, created_at, updated_at) "
-                    "values (?, ?, ?, ?, ?)",
-                    (connection_id, job_type, "pending", now, now),
+                    "insert into jobs (connection_id, type, status, created_at, updated_at, streams) "
+                    "values (?, ?, ?, ?, ?, ?)",
+                    (connection_id, job_type, "pending", now, now, json.dumps(streams) if streams else None),
                 )
             except sqlite3.IntegrityError:
                 raise AlreadyRunning(connection_id) from None

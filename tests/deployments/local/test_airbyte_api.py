@@ -270,6 +270,10 @@ def test_every_answer_has_the_shape_of_airbytes(fresh: Replication) -> None:
         until(lambda: client.get(f"{PUBLIC}/jobs/{job}").json()["status"] in TERMINAL, "the job ends")
         client.post(f"{CONFIG}/jobs/get_without_logs", json={"id": job})
         client.delete(f"{PUBLIC}/jobs/{job}")
+        refresh = {"connectionId": fresh.connection_id, "refreshMode": "Truncate"}
+        one = {**refresh, "streams": [{"streamNamespace": "public", "streamName": "first"}]}
+        refreshed = client.post(f"{CONFIG}/connections/refresh", json=one).json()["job"]["id"]
+        until(lambda: client.get(f"{PUBLIC}/jobs/{refreshed}").json()["status"] in TERMINAL, "it ends")
         client.get(f"{PUBLIC}/streams", params={"sourceId": fresh.source_id, "ignoreCache": True})
         for kind in ("workspaces", "sources", "destinations", "connections", "jobs"):
             client.get(f"{PUBLIC}/{kind}")
