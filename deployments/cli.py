@@ -151,7 +151,8 @@ def _add_groups() -> None:
     """Mount each command group that stands in `deployments/commands/`."""
     for file in sorted((Path(__file__).parent / "commands").glob("[a-z]*.py")):
         group = import_module(f"deployments.commands.{file.stem}")
-        app.add_typer(group.app, name=file.stem)
+        # A room without a name of its own adds its commands beside the groups.
+        app.add_typer(group.app, name=getattr(group, "NAME", file.stem))
 
 
 def main() -> None:

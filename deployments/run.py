@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -13,12 +14,13 @@ from deployments.prefect_objects import declared_deployments
 from deployments.run_progress import follow, summarise
 
 
-def run_and_follow(deployment: str, console: Console) -> bool:
+def run_and_follow(deployment: str, console: Console, parameters: dict[str, Any] | None = None) -> bool:
     """Run `flow/deployment`, show its progress, its summary and where to look.
 
     Args:
         deployment: e.g. `elt/daily`.
         console: where to print.
+        parameters: of the flow, instead of the deployment's own.
 
     Returns:
         Whether the run completed.
@@ -29,7 +31,14 @@ def run_and_follow(deployment: str, console: Console) -> bool:
     started = time.monotonic()
     try:
         # A top-level run, whatever context we are in; the flow run is created here and now.
-        run = run_deployment(deployment, flow_run_name=deployment, timeout=0, as_subflow=False)
+        run = run_deployment(
+            deployment,
+            # A run with parameters of its own is named by its flow.
+            flow_run_name=None if parameters else deployment,
+            parameters=parameters,
+            timeout=0,
+            as_subflow=False,
+        )
     except ObjectNotFound:
         raise ConfigurationError(
             f"There is no deployment {deployment!r}; there are: {', '.join(declared_deployments())}",

@@ -57,6 +57,7 @@ ONE_PROCESS = {
                 for flow in ("ingest_csv", "latest_only", "publish", "replicate", "report")
             ),
             *(
+                "flows/test_backfill",
                 "flows/test_dbt_nodes",
                 "flows/test_publish_metabase",
                 "flows/test_maintain",

@@ -216,6 +216,7 @@ def test_small_files_are_merged_and_what_nothing_needs_is_gone_a_day_later(
     assert upkeep.delete_files() == (0, 0, 0, 0)
 
 
+@pytest.mark.thorough
 def test_somebody_who_holds_the_published_set_open_reads_on(
     worked: DuckLakePublisher,
     lake: DuckLakeSettings,
@@ -291,6 +292,7 @@ def test_a_sync_that_runs_meanwhile_loses_no_row_and_never_fails(
     assert changed(reader.contents("raw"), {"rows": sorted(written + rest)}) == []
 
 
+@pytest.mark.thorough
 def test_files_of_a_transaction_that_is_still_open_stay(
     lake: DuckLakeSettings,
     lake_connection: duckdb.DuckDBPyConnection,

@@ -1,0 +1,256 @@
+"""The flow `backfill`: bring chosen data into the warehouse again, through the deployments of every day."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from contextlib import closing
+from typing import Any, cast
+
+from prefect import flow, get_client, task
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from blocks.airbyte import AirbyteConnection
+from blocks.backfill import FilesBackfill, Part, SourceBackfill, build_parts, parts_of
+from blocks.errors import ConfigurationError, PermanentError
+from blocks.merged_rows import find_raw_table
+from blocks.object_store import LandingBucket
+from blocks.reconcile import dialect_of
+from blocks.warehouse import Warehouse
+from flows.elt import MOST_STARTS, CrashedTooOften, RunCrashed, RunFailed
+from flows.ingest_csv import look
+from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
+
+POLL_SECONDS = 1.0
+
+
+class NothingToBackfill(PermanentError):
+    """A backfill was started without a source and without a dataset."""
+
+
+class PlannedPart(BaseModel):
+    """One line of a plan.
+
+    Attributes:
+        step: the deployment that is run.
+        does: what it will do.
+        now: what there is of it now.
+    """
+
+    step: str
+    does: str
+    now: str
+
+
+class BackfillResult(BaseModel):
+    """What a backfill did, or what it would do.
+
+    Attributes:
+        planned_only: nothing was done.
+        parts: the plan.
+        runs: names of the flow runs that did it, in their order.
+    """
+
+    planned_only: bool
+    parts: list[PlannedPart]
+    runs: list[str]
+
+
+def _run_name() -> str:
+    parameters = flow_run.get_parameters()
+    asked = [each["source"] for each in _plain(parameters.get("sources"))]
+    asked += [each["dataset"] for each in _plain(parameters.get("files"))]
+    return f"{'plan of a ' if parameters.get('plan') else ''}backfill of {', '.join(asked) or 'nothing'}"
+
+
+def _plain(asked: Any) -> list[dict[str, Any]]:
+    return [each if isinstance(each, dict) else each.model_dump() for each in asked or []]
+
+
+# Results are kept, so that a run which is started again goes on where it stood.
+@flow(name="backfill", flow_run_name=_run_name, persist_result=True)
+def backfill(
+    sources: list[SourceBackfill] | None = None,
+    files: list[FilesBackfill] | None = None,
+    build: bool = True,
+    full_refresh: bool = False,
+    dashboards: bool = True,
+    plan: bool = False,
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+) -> BackfillResult:
+    """Read streams anew, load files again, compare with the sources, then build and publish the marts.
+
+    Each part is a run of the deployment that does the same every day, so it waits for a run that is under
+    way there, and a daily run that comes meanwhile waits for it: no source is synced twice at once. A run of
+    `elt` that is under way is waited for first. Retrying the run (in the UI, or by the server after a crash)
+    does only what was not completed, and goes on waiting for a part that still runs.
+
+    Args:
+        sources: streams to read anew or to compare
+        files: files to load
+        build: afterwards build, test and publish the marts
+        full_refresh: build incremental models from the beginning
+        dashboards: afterwards draw the dashboards
+        plan: only show what would be done, as a table artifact
+        first_pause_seconds: before a step is tried again; each next pause is twice as long
+
+    Raises:
+        NothingToBackfill: neither a source nor a dataset is named.
+        ConfigurationError: a source or dataset has no deployment, or no block.
+        NoSuchStream, NoContract, BadPrefix: what was asked for does not exist.
+        RunFailed: a part did not complete; the parts before it stay done.
+        RunCrashed: a part crashed each time it was tried.
+        CrashedTooOften: this run crashed each time it was started.
+    """
+    if flow_run.get_run_count() > MOST_STARTS:
+        raise CrashedTooOften(
+            f"This backfill was started {MOST_STARTS} times and did not come to its end",
+            state="completed parts stay",
+            next_command="floe logs worker-dbt-host, then retry the run",
+        )
+    if not sources and not files:
+        raise NothingToBackfill(
+            "Neither a source nor a dataset is named",
+            state="nothing was done",
+            next_command="floe backfill --source <source>, or --dataset <dataset>",
+        )
+    steps = Steps(first_pause_seconds)
+    parts = parts_of(sources or [], files or []) + (build_parts(full_refresh, dashboards) if build else [])
+    planned = steps.run("plan", lambda: _planned(parts))
+    _publish(planned)
+    if plan:
+        return BackfillResult(planned_only=True, parts=planned, runs=[])
+    steps.run("let a daily run end", _let_daily_end)
+    run = run_part.with_options(**by_class(first_pause_seconds=first_pause_seconds))
+    runs = [run(number, part.deployment, part.parameters) for number, part in enumerate(parts)]
+    return BackfillResult(planned_only=False, parts=planned, runs=runs)
+
+
+@task(name="part of a backfill", task_run_name="{deployment}", **by_class())
+def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
+    """Run a deployment, or wait for the run that an interrupted try has started, and return its name.
+
+    Args:
+        number: of the part within its backfill.
+        deployment: `flow/deployment`.
+        parameters: of the flow.
+
+    Raises:
+        RunFailed: the run did not complete; its message is in ours.
+        RunCrashed: its process died; another try starts a new run.
+    """
+    for attempt in itertools.count():
+        key = f"{flow_run.get_id()}:{number}:{attempt}"
+        run = _begun(deployment, parameters, key)
+        if run.state is None or not run.state.is_final() or run.state.is_completed():
+            break
+    run = _ended(run)
+    if run.state is None or not run.state.is_completed():
+        ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
+        kind = RunCrashed if run.state and run.state.is_crashed() else RunFailed
+        raise kind(
+            f"{deployment} ended {ended}",
+            state="the parts before it stay done, those after it were not started",
+            next_command=f"prefect flow-run logs {run.id}; then retry the backfill",
+        )
+    return run.name
+
+
+def _begun(deployment: str, parameters: dict[str, Any], key: str) -> FlowRun:
+    """Start the run of a key; return the one that there is already."""
+    run = run_deployment(
+        deployment,
+        flow_run_name=f"{deployment} (backfill)",
+        parameters=parameters,
+        timeout=0,
+        idempotency_key=key,
+    )
+    return cast(FlowRun, run)
+
+
+def _ended(run: FlowRun) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        while run.state is None or not run.state.is_final():
+            time.sleep(POLL_SECONDS)
+            run = client.read_flow_run(run.id)
+    return run
+
+
+def _planned(parts: list[Part]) -> list[PlannedPart]:
+    """Look at what there is, and refuse what cannot be done before anything is."""
+    with get_client(sync_client=True) as client:
+        for part in parts:
+            try:
+                client.read_deployment_by_name(part.deployment)
+            except ObjectNotFound:
+                raise ConfigurationError(
+                    f"There is no deployment {part.deployment}",
+                    state="nothing was done",
+                    next_command="floe status lists the deployments",
+                ) from None
+    return [PlannedPart(step=part.deployment, does=part.does, now=_now(part)) for part in parts]
+
+
+def _now(part: Part) -> str:
+    if isinstance(part.asked, FilesBackfill):
+        asked = part.asked
+        with closing(cast(LandingBucket, LandingBucket.load("landing"))) as landing:
+            files, waiting = look(landing, asked.dataset, asked.prefix, asked.since, asked.until, asked.again)
+        return f"{files:,} files, {waiting:,} of them to load"
+    return _rows(part.asked) if part.asked is not None else ""
+
+
+def _rows(asked: SourceBackfill) -> str:
+    connection = cast(AirbyteConnection, AirbyteConnection.load(asked.source))
+    warehouse = cast(Warehouse, Warehouse.load("warehouse"))
+    dialect = dialect_of(warehouse.dbt_target())
+    counted = []
+    with warehouse.connect() as database:
+        for stream in connection.named_streams(asked.streams) or connection.streams:
+            table = find_raw_table(database, dialect.name, stream.raw_schema, stream.raw_table)
+            if table is None:
+                counted.append(f"{stream.name} not there")
+                continue
+            database.execute(f"select count(*) from {table.sql}")
+            counted.append(f"{stream.name} {database.fetchall()[0][0]:,}")
+    return f"rows: {', '.join(counted)}"
+
+
+def _let_daily_end() -> None:
+    """Wait while `elt` runs: some of its steps are no runs of their own that one could queue behind."""
+    said = False
+    with get_client(sync_client=True) as client:
+        while client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["elt"])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
+                )
+            ),
+            limit=1,
+        ):
+            if not said:
+                get_run_logger().info("A run of elt is under way; waiting for its end")
+                said = True
+            time.sleep(POLL_SECONDS)
+
+
+def _publish(planned: list[PlannedPart]) -> None:
+    create_table_artifact(
+        key="backfill-plan",
+        description="What the backfill does, in this order",
+        table=[part.model_dump() for part in planned],
+    )
