@@ -209,7 +209,7 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
             if found := _running_or_newer(jobs, known):
                 return self._attach(client, found, wanted)
             try:
-                job = self._start(client, refresh)
+                job = self._start(client, known, refresh)
             except AirbyteUnreachable as error:
                 if attempt == TRIGGER_TRIES:
                     raise
@@ -236,12 +236,22 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
         """Start a sync as `trigger` does."""
         return await asyncio.to_thread(self.trigger, after=after, refresh=refresh)
 
-    def _start(self, client: AirbyteClient, refresh: Sequence[ReplicatedStream] | None) -> dict[str, Any]:
+    def _start(
+        self, client: AirbyteClient, known: int, refresh: Sequence[ReplicatedStream] | None
+    ) -> dict[str, Any]:
         if refresh is None:
             return client.create_job(self.connection_id)
         client.refresh(self.connection_id, [(each.namespace, each.name) for each in refresh])
         # What a refresh answers differs between versions of Airbyte; the list shows the job that began.
-        return self._jobs(client)[0]
+        for attempt in range(1, TRIGGER_TRIES + 1):
+            jobs = self._jobs(client)
+            if jobs and int(jobs[0]["jobId"]) > known:
+                return jobs[0]
+            self._wait(f"The refresh of {self.name} is not shown yet; looking again", attempt)
+        raise AirbyteBusy(
+            f"Airbyte took a refresh of {self.name} and shows no job of it",
+            next_command=f"look at the connection in Airbyte, then floe run replicate/{self.name}",
+        )
 
     def _wait(self, why: str, attempt: int, seconds: float | None = None) -> None:
         pause = self.patience().pause(attempt) if seconds is None else min(seconds, 60.0)

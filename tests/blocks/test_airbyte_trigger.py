@@ -74,6 +74,14 @@ def test_a_refresh_is_started_though_a_sync_succeeded_and_its_own_is_found_again
         assert server.times(CREATE) == 1
 
 
+def test_a_refresh_that_is_shown_late_is_not_taken_for_the_job_before_it() -> None:
+    before = Answer(body={"data": [job("succeeded", 6, "refresh")]})
+    after = Answer(body={"data": [job("running", 7, "refresh"), job("succeeded", 6, "refresh")]})
+    with scripted(script(list_jobs=[before, before, before, after])) as server:
+        assert block(server.url).trigger(refresh=[]).job_id == 7
+        assert server.times(CREATE) == 1
+
+
 @pytest.mark.parametrize("kind", ["sync", "refresh"])
 def test_a_refresh_attaches_neither_to_a_sync_nor_to_somebody_elses_refresh(kind: str) -> None:
     busy = Answer(body={"data": [job("running", 7, kind)]})
