@@ -269,6 +269,16 @@ def test_late_sales_and_the_new_week_are_in_the_marts(stack: Stack) -> None:
     assert stock == [(week[0]["rows"],)]
 
 
+def test_a_backfill_says_what_it_would_do_and_upkeep_what_it_did(stack: Stack) -> None:
+    marts = mart_contents(stack)
+    planned = stack.succeed("floe", "backfill", "--source", "crm", "--stream", "customer", "--plan")
+    assert "What the backfill does, in this order" in planned
+    assert re.search(r"replicate/crm\s+read customer anew as a whole", planned), planned
+    freed = stack.succeed("floe", "run", "maintain/daily")
+    assert re.search(r"lake: small files merged into \d+\s+[1-9]", freed), freed
+    assert mart_contents(stack) == marts
+
+
 def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
     said = stack.succeed("floe", "status")
     for service in ("postgres-sources", "airbyte", "event-source", "worker-dbt-host"):

@@ -93,6 +93,7 @@ def table() -> dict[str, tuple[int, int | None]]:
     return {row["what"]: (row["count"], row["bytes"]) for row in rows}
 
 
+@pytest.mark.thorough
 def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
     warehouse: Warehouse, lake: DuckLakeSettings, cluster: Cluster
 ) -> None:
