@@ -31,6 +31,8 @@ thorough: .venv/installed-dev .venv-fakesnow/installed .venv-dbt-metabase/instal
 	@$(BIN)/pytest -n 2 --dist loadfile -m "thorough and not chaos and not long" $(ARGS)
 
 lint: .venv/installed-dev ## Check style, types and SQL
+	@ignored="$$(git ls-files --cached --ignored --exclude-standard | head -3)"; \
+	  [ -z "$$ignored" ] || { echo "Tracked, though .gitignore names it: $$ignored"; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
