@@ -86,14 +86,16 @@ class DuckLakePublisher:
         Raises:
             NothingToRollBack: the current set is the first, or those before it were given up.
         """
-        earlier = self._publication(f"where given_up_at is null and {_BEFORE_CURRENT} {_NEWEST}")
-        if earlier is None:
-            raise NothingToRollBack(
-                "The marts were published only once, or `maintain` gave up the sets before the current one",
-                state="readers keep seeing the current set",
-                next_command="floe run transform/marts",
-            )
         with _Transaction(self._cursor):
+            # Chosen within the transaction, so that `give_up` cannot come between.
+            earlier = self._publication(f"where given_up_at is null and {_BEFORE_CURRENT} {_NEWEST}")
+            if earlier is None:
+                raise NothingToRollBack(
+                    "The marts were published only once, or `maintain` gave up the sets before the current"
+                    " one",
+                    state="readers keep seeing the current set",
+                    next_command="floe run transform/marts",
+                )
             self._show(earlier)
             self._run(
                 "update ops.publications"
@@ -113,13 +115,13 @@ class DuckLakePublisher:
         rollback at the same time from choosing a set whose version is about to go: one of the two
         transactions fails.
         """
-        kept = [self.current(), self._publication(f"where {_BEFORE_CURRENT} {_NEWEST}"), self._last()]
-        ids = ", ".join(sql_string(set_.publication_id) for set_ in kept if set_) or "null"
-        old = (
-            f"given_up_at is null and published_at < {sql_string(before.isoformat())}::timestamptz"
-            f" and publication_id not in ({ids})"
-        )
         with _Transaction(self._cursor):
+            kept = [self.current(), self._publication(f"where {_BEFORE_CURRENT} {_NEWEST}"), self._last()]
+            ids = ", ".join(sql_string(set_.publication_id) for set_ in kept if set_) or "null"
+            old = (
+                f"given_up_at is null and published_at < {sql_string(before.isoformat())}::timestamptz"
+                f" and publication_id not in ({ids})"
+            )
             ((count,),) = self._rows(f"select count(*) from ops.publications where {old}")
             if count:
                 self._run(f"update ops.publications set given_up_at = {_now()} where {old}")

@@ -34,6 +34,7 @@ class MaintainResult(BaseModel):
         files_deleted: files that are gone.
         bytes_deleted: their size.
         files_waiting: files that go when no transaction can read them any more.
+        bytes_waiting: their size.
         catalog_tables: tables of the lake's catalog that were vacuumed.
         runs: flow runs that are gone from the Prefect server, with their task runs and logs.
         artifacts: their artifacts.
@@ -48,6 +49,7 @@ class MaintainResult(BaseModel):
     files_deleted: int = 0
     bytes_deleted: int = 0
     files_waiting: int = 0
+    bytes_waiting: int = 0
     catalog_tables: int = 0
     runs: int = 0
     artifacts: int = 0
@@ -103,6 +105,7 @@ def _keep(upkeep: LakeUpkeep, steps: Steps, before: datetime) -> MaintainResult:
         files_deleted=deleted.files,
         bytes_deleted=deleted.bytes,
         files_waiting=deleted.waiting,
+        bytes_waiting=deleted.waiting_bytes,
         catalog_tables=vacuumed.tables,
     )
 
@@ -114,7 +117,7 @@ def _publish(result: MaintainResult) -> None:
         (f"lake: small files merged into {result.files_written}", result.files_merged, None),
         ("lake: tables in use, left for the next run", result.tables_left, None),
         ("lake: files deleted", result.files_deleted, result.bytes_deleted),
-        ("lake: files that go a day after they were replaced", result.files_waiting, None),
+        ("lake: files that go a day after they were replaced", result.files_waiting, result.bytes_waiting),
         ("lake: tables of the catalog vacuumed", result.catalog_tables, None),
     ]
     if result.warehouse is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import duckdb
 import pytest
 
@@ -131,3 +133,18 @@ def test_a_publication_that_fails_half_way_changes_nothing(
     assert rows(lake, "marts.fct_sales") == [(1,)]
     current = publisher.current()
     assert current is not None and current.models == ("fct_sales",)
+
+
+def test_old_sets_are_given_up_but_for_the_three_that_are_needed(
+    publisher: DuckLakePublisher, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    ids = [publisher.publish(f"run-{number}", ["fct_sales"]).publication_id for number in range(4)]
+    publisher.rollback()
+    assert publisher.give_up(datetime(2000, 1, 1, tzinfo=UTC)) == 0
+    assert publisher.give_up(datetime(2100, 1, 1, tzinfo=UTC)) == 1
+    kept = lake_connection.execute("select publication_id from ops.publications where given_up_at is null")
+    # The second is what a rollback would show now, the third what readers see, the fourth the last.
+    assert {identity for (identity,) in kept.fetchall()} == set(ids[1:])
+    assert publisher.rollback().publication_id == ids[1]
+    with pytest.raises(NothingToRollBack, match="gave up the sets before"):
+        publisher.rollback()
