@@ -60,6 +60,7 @@ ONE_PROCESS = {
                 "flows/test_backfill",
                 "flows/test_dbt_nodes",
                 "flows/test_publish_metabase",
+                "flows/test_emit",
                 "flows/test_maintain",
                 "flows/test_reconcile_flow",
                 "flows/test_retries",
