@@ -14,23 +14,38 @@ from prefect.blocks.webhook import Webhook
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from blocks.settings import AlertMailSettings, AlertSettings
+from blocks.settings import AlertSettings, MailSettings
 
 WEBHOOK, SLACK, MAIL = "alerts-webhook", "alerts-slack", "alerts-mail"
-SCHEMES = {"none": "mailto", "starttls": "mailtos", "ssl": "mailtos"}
+SCHEMES = {"none": "mailto", "starttls": "mailtos", "tls": "mailtos"}
 
 
-def alert_blocks(settings: AlertSettings) -> dict[str, Block]:
-    """Return the block of each receiver that the settings name, by document name."""
-    blocks: dict[str, Block] = {}
-    if settings.webhook_url is not None:
-        blocks[WEBHOOK] = _posting_json(settings.webhook_url)
-    if settings.slack_url is not None:
-        blocks[SLACK] = _posting_json(settings.slack_url)
-    if settings.mail is not None:
+def receivers(alerts: AlertSettings) -> dict[str, type[Block]]:
+    """Return the kind of block of each receiver that the settings name, by document name."""
+    named: dict[str, tuple[object, type[Block]]] = {
+        WEBHOOK: (alerts.webhook_url, Webhook),
+        SLACK: (alerts.slack_url, Webhook),
         # Prefect has no block for SMTP. This one hands every URL that is not Slack's to Apprise, which
         # speaks it (tests/deployments/test_alerts.py would notice a change).
-        blocks[MAIL] = SlackWebhook(url=SecretStr(_mail_url(settings.mail)))
+        MAIL: (alerts.recipients, SlackWebhook),
+    }
+    return {name: kind for name, (setting, kind) in named.items() if setting}
+
+
+def alert_blocks(alerts: AlertSettings, mail: MailSettings | None) -> dict[str, Block]:
+    """Return the block of each receiver, by document name.
+
+    Args:
+        alerts: who is told.
+        mail: through which server, where there are recipients.
+    """
+    blocks: dict[str, Block] = {}
+    if alerts.webhook_url is not None:
+        blocks[WEBHOOK] = _posting_json(alerts.webhook_url)
+    if alerts.slack_url is not None:
+        blocks[SLACK] = _posting_json(alerts.slack_url)
+    if alerts.recipients and mail is not None:
+        blocks[MAIL] = SlackWebhook(url=SecretStr(_mail_url(mail, alerts.recipients)))
     return blocks
 
 
@@ -38,12 +53,12 @@ def _posting_json(url: SecretStr) -> Webhook:
     return Webhook(url=url, headers=SecretDict({"Content-Type": "application/json"}))
 
 
-def _mail_url(mail: AlertMailSettings) -> str:
+def _mail_url(mail: MailSettings, recipients: list[str]) -> str:
     """Return the settings as Apprise takes them: https://github.com/caronc/apprise/wiki/Notify_email."""
     account = ""
     if mail.user is not None and mail.password is not None:
         account = f"{quote(mail.user, safe='')}:{quote(mail.password.get_secret_value(), safe='')}@"
-    options = {"from": mail.sender, "to": ",".join(mail.recipients), "format": "text"}
-    if mail.encryption == "ssl":
+    options = {"from": mail.sender, "to": ",".join(recipients), "format": "text"}
+    if mail.security == "tls":
         options["mode"] = "ssl"
-    return f"{SCHEMES[mail.encryption]}://{account}{mail.host}:{mail.port}/?{urlencode(options)}"
+    return f"{SCHEMES[mail.security]}://{account}{mail.host}:{mail.port}/?{urlencode(options)}"

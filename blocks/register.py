@@ -48,7 +48,7 @@ def blocks_of(settings: Settings) -> dict[str, Block]:
         "warehouse": warehouse,
         "dbt": DbtProject(warehouse=warehouse, output=settings.home / "dbt"),
         "landing": _landing(settings.object_store),
-        **alert_blocks(settings.alerts),
+        **alert_blocks(settings.alerts, settings.mail),
         "dashboards": dashboards_of(settings),
         **({"mail": MailServer(**settings.mail.model_dump())} if settings.mail else {}),
     }

@@ -65,40 +65,8 @@ class DashboardSettings(_Section):
     metabase: MetabaseSettings | None = Field(None, description="a Metabase that shows them")
 
 
-class AlertMailSettings(_Section):
-    """The SMTP server that alerts are mailed through, from whom and to whom."""
-
-    host: str
-    port: int = 587
-    user: str | None = None
-    password: SecretStr | None = None
-    encryption: Literal["starttls", "ssl", "none"] = "starttls"
-    sender: str
-    recipients: list[str] = Field(min_length=1, description='JSON: ["oncall@example.com"]')
-
-    @model_validator(mode="after")
-    def _password_not_in_clear(self) -> Self:
-        if (self.user is None) != (self.password is None):
-            raise ValueError("user and password belong together")
-        if self.encryption == "none" and self.password is not None:
-            raise ValueError("encryption none would send the password in clear")
-        return self
-
-
-class AlertSettings(_Section):
-    """Who is told of failed, crashed, late and stuck runs and stale sources; without a receiver nobody."""
-
-    webhook_url: SecretStr | None = Field(None, description="gets each alert as JSON by POST")
-    slack_url: SecretStr | None = Field(None, description="an incoming webhook of Slack or Mattermost")
-    mail: AlertMailSettings | None = None
-    owner: str = Field("data platform", description="of what no declaration gives an owner")
-    repeat_after_minutes: float = Field(60, gt=0, description="until the same is told again")
-    late_after_minutes: float = Field(15, ge=0.2, description="that a due run may wait for its start")
-    stuck_after_minutes: float = Field(360, ge=0.2, description="that a run may take")
-
-
 class MailSettings(_Section):
-    """The server that reports are sent through."""
+    """The server that alerts and reports are mailed through."""
 
     host: str
     port: int = 587
@@ -106,7 +74,9 @@ class MailSettings(_Section):
     user: str | None = None
     password: SecretStr | None = None
     security: Literal["starttls", "tls", "none"] = Field("starttls", description="none: on this machine only")
-    ca_certificate: SecretStr | None = Field(None, description="PEM text, where a private authority signed")
+    ca_certificate: SecretStr | None = Field(
+        None, description="PEM text, where a private authority signed; reports only: alerts go by Prefect"
+    )
 
     @model_validator(mode="after")
     def _secret(self) -> Self:
@@ -115,6 +85,18 @@ class MailSettings(_Section):
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password are set together")
         return self
+
+
+class AlertSettings(_Section):
+    """Who is told of failed, crashed, late and stuck runs and stale sources; without a receiver nobody."""
+
+    webhook_url: SecretStr | None = Field(None, description="gets each alert as JSON by POST")
+    slack_url: SecretStr | None = Field(None, description="an incoming webhook of Slack or Mattermost")
+    recipients: list[str] = Field(default_factory=list, description='by mail; JSON: ["oncall@example.com"]')
+    owner: str = Field("data platform", description="of what no declaration gives an owner")
+    repeat_after_minutes: float = Field(60, gt=0, description="until the same is told again")
+    late_after_minutes: float = Field(15, ge=0.2, description="that a due run may wait for its start")
+    stuck_after_minutes: float = Field(360, ge=0.2, description="that a run may take")
 
 
 class Settings(BaseSettings):
@@ -132,6 +114,12 @@ class Settings(BaseSettings):
     dashboards: DashboardSettings = Field(default_factory=DashboardSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     mail: MailSettings | None = None
+
+    @model_validator(mode="after")
+    def _alerts_can_be_mailed(self) -> Settings:
+        if self.alerts.recipients and self.mail is None:
+            raise ValueError("FLOE_ALERTS__RECIPIENTS needs FLOE_MAIL__HOST and __SENDER")
+        return self
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Settings:

@@ -21,7 +21,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
 
-from blocks.alerts import MAIL, SLACK, alert_blocks
+from blocks.alerts import MAIL, SLACK, receivers
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.errors import ConfigurationError
 from blocks.settings import AlertSettings
@@ -262,9 +262,9 @@ def _block_documents(settings: AlertSettings) -> dict[str, str]:
     """Return the ids of the receivers' saved blocks, by name."""
     documents = {}
     with get_client(sync_client=True) as client:
-        for name, block in alert_blocks(settings).items():
+        for name, kind in receivers(settings).items():
             try:
-                document = client.read_block_document_by_name(name, block.get_block_type_slug())
+                document = client.read_block_document_by_name(name, kind.get_block_type_slug())
             except ObjectNotFound:
                 raise ConfigurationError(
                     f"There is no block {name}, which alerts are sent through",

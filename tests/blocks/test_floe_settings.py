@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from blocks.settings import AlertMailSettings, AlertSettings, Settings
+from blocks.settings import AlertSettings, MailSettings, Settings
 
 PRODUCTION = {
     "FLOE_PROFILE": "aws",
@@ -75,20 +75,20 @@ def test_unsafe_production_settings_are_refused(
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        pytest.param({"user": "floe"}, "user and password belong together", id="no password"),
-        pytest.param(
-            {"user": "floe", "password": "p", "encryption": "none"},
-            "send the password in clear",
-            id="in clear",
-        ),
-        pytest.param({"recipients": []}, "at least 1", id="nobody"),
+        pytest.param({"user": "floe"}, "user and password are set together", id="no password"),
+        pytest.param({"security": "none"}, "must be encrypted", id="in clear"),
     ],
 )
 def test_unsafe_mail_settings_are_refused(fields: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
-        AlertMailSettings(**{"host": "mail", "sender": "a@b.com", "recipients": ["a@b.com"], **fields})
+        MailSettings(**{"host": "mail", "sender": "a@b.com", **fields})
+
+
+def test_alerts_by_mail_need_a_mail_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="FLOE_ALERTS__RECIPIENTS needs FLOE_MAIL__HOST"):
+        settings(monkeypatch, FLOE_ALERTS__RECIPIENTS='["a@b.com"]')
 
 
 def test_nobody_is_told_unless_a_receiver_is_set() -> None:
     alerts = AlertSettings()
-    assert (alerts.webhook_url, alerts.slack_url, alerts.mail) == (None, None, None)
+    assert (alerts.webhook_url, alerts.slack_url, alerts.recipients) == (None, None, [])

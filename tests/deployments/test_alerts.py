@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from blocks.alerts import alert_blocks
 from blocks.errors import ConfigurationError, ServiceUnavailable
 from blocks.register import register
-from blocks.settings import AlertMailSettings, AlertSettings
+from blocks.settings import AlertSettings, MailSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations
 from deployments.connection import load_declarations
@@ -74,10 +74,10 @@ def deployed(prefect_server: None) -> Iterator[Deployed]:
             client.delete_deployment(deployment)
 
 
-def told(**receivers: Any) -> AlertSettings:
+def told(mail: MailSettings | None = None, **receivers: Any) -> AlertSettings:
     """Save the receivers' blocks and make the alerts; return the settings."""
     settings = AlertSettings(**receivers)
-    register(alert_blocks(settings))
+    register(alert_blocks(settings, mail))
     apply_automations(alert_automations(settings))
     return settings
 
@@ -200,13 +200,8 @@ def test_an_alert_is_mailed(deployed: Deployed) -> None:
     with smtp_receiver() as (port, received):
         recipients = ["one@example.com", "two@example.com"]
         told(
-            mail=AlertMailSettings(
-                host="127.0.0.1",
-                port=port,
-                encryption="none",
-                sender="floe@example.com",
-                recipients=recipients,
-            )
+            MailSettings(host="127.0.0.1", port=port, security="none", sender="floe@example.com"),
+            recipients=recipients,
         )
         failed(deployed("replicate/crm"))
         mails = [received.next(), received.next()]
@@ -219,8 +214,9 @@ def test_an_alert_is_mailed(deployed: Deployed) -> None:
 @pytest.mark.thorough
 def test_a_receiver_that_is_down_leaves_no_secret_behind(deployed: Deployed) -> None:
     url = f"http://127.0.0.1:{free_port()}/hooks/{SECRET}"
-    mail = {"host": "127.0.0.1", "port": free_port(), "sender": "floe@example.com", "recipients": ["a@b.com"]}
-    told(webhook_url=SecretStr(url), mail=AlertMailSettings(user="floe", password=SecretStr(SECRET), **mail))
+    where = {"host": "127.0.0.1", "port": free_port(), "sender": "floe@example.com"}
+    mail = MailSettings(user="floe", password=SecretStr(SECRET), **where)
+    told(mail, webhook_url=SecretStr(url), recipients=["a@b.com"])
     failed(deployed("replicate/crm"))
     kept = ""
     deadline = datetime.now(UTC) + timedelta(seconds=30)
@@ -233,7 +229,7 @@ def test_a_receiver_that_is_down_leaves_no_secret_behind(deployed: Deployed) -> 
 @pytest.mark.thorough
 def test_what_is_late_stuck_or_stale_is_told(webhook: tuple[SecretStr, Received], deployed: Deployed) -> None:
     settings = AlertSettings(webhook_url=webhook[0], late_after_minutes=0.2, stuck_after_minutes=0.2)
-    register(alert_blocks(settings))
+    register(alert_blocks(settings, None))
     soon_stale = [
         declared.model_copy(update={"fresh_within": timedelta(seconds=12)})
         for declared in load_declarations()
