@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import WorkerMetadata
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import HEARTBEAT_SECONDS
+from deployments.slots import least_slots
 
 
 def main(
@@ -23,6 +24,10 @@ def main(
     limit: Annotated[int, typer.Option(min=1, help="flow runs at once")],
 ) -> None:
     """Take flow runs from a work pool and run each in a process of its own, until SIGTERM."""
+    if limit < (least := least_slots(pool)):
+        raise typer.BadParameter(
+            f"{pool} needs --limit {least}: runs that wait for others in it could hold every slot, for ever"
+        )
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     asyncio.run(_work(pool, limit))
 
