@@ -30,12 +30,14 @@ test: .venv/installed-dev ## Run the tests (ARGS="-k name" for some)
 thorough: .venv/installed-dev .venv-fakesnow/installed .venv-dbt-metabase/installed tests/metabase_cli/installed ## Run the dear proofs of each room, on the emulated Snowflake too
 	@$(BIN)/pytest -n 2 --dist loadfile -m "thorough and not chaos and not long" $(ARGS)
 
-lint: .venv/installed-dev ## Check style, types and SQL
+lint: .venv/installed-dev ## Check style, types, SQL, the Dockerfile and shell scripts
 	@ignored="$$(git ls-files --cached --ignored --exclude-standard | head -3)"; \
 	  [ -z "$$ignored" ] || { echo "Tracked, though .gitignore names it: $$ignored"; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint lambda_csv_loader/Dockerfile
+	$(BIN)/shellcheck .ci/run deployments/hosts/metabase/*.sh
 	$(BIN)/sqlfluff lint dbt/models dbt/tests --config dbt/.sqlfluff
 
 chaos: .venv/installed-dev .venv-fakesnow/installed ## Kill -9 at every step

@@ -46,34 +46,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 # Files that share what is dear to make; the mark `xdist_group` does nothing under pytest 9.
-ONE_PROCESS = {
-    f"tests/{file}.py": shared
-    for shared, files in {
-        "dbt": ("dbt/test_dbt_build", "dbt/test_dbt_changes", "dbt/test_dbt_project", "dbt/test_dbt_metrics"),
-        "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
-        "prefect": (
-            *(
-                f"flows/test_{flow}"
-                for flow in ("ingest_csv", "latest_only", "publish", "replicate", "report")
-            ),
-            *(
-                "flows/test_backfill",
-                "flows/test_dbt_nodes",
-                "flows/test_publish_metabase",
-                "flows/test_emit",
-                "flows/test_maintain",
-                "flows/test_reconcile_flow",
-                "flows/test_retries",
-                "flows/test_transform",
-            ),
-            *("deployments/test_automations", "deployments/commands/test_connections_command"),
-            "blocks/test_register",
-            "deployments/test_alerts",
-            "deployments/test_prefect_objects",
-        ),
-    }.items()
-    for file in files
+SHARED = {
+    "dbt": ("dbt/test_dbt_build", "dbt/test_dbt_changes", "dbt/test_dbt_project", "dbt/test_dbt_metrics"),
+    "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
+    "prefect": (
+        "blocks/test_register",
+        "deployments/commands/test_connections_command",
+        "deployments/test_alerts",
+        "deployments/test_automations",
+        "deployments/test_prefect_objects",
+        "flows/test_backfill",
+        "flows/test_dbt_nodes",
+        "flows/test_emit",
+        "flows/test_ingest_csv",
+        "flows/test_latest_only",
+        "flows/test_maintain",
+        "flows/test_publish",
+        "flows/test_publish_metabase",
+        "flows/test_reconcile_flow",
+        "flows/test_replicate",
+        "flows/test_report",
+        "flows/test_retries",
+        "flows/test_transform",
+    ),
 }
+ONE_PROCESS = {f"tests/{file}.py": shared for shared, files in SHARED.items() for file in files}
 
 
 class ByFileOrGroup(LoadFileScheduling):
