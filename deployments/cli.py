@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,9 @@ from rich.table import Table
 
 from blocks.errors import FloeError
 from deployments.terminal import console, errors
+
+if TYPE_CHECKING:
+    from deployments.local.stack import Stack
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,10 +62,24 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show what runs, and how the last run of each deployment ended."""
+    """Show what runs, how the last run of each deployment ended, and how fresh and whole the data is."""
     from deployments.local import stack
 
-    running = stack.current()
+    if os.environ.get("FLOE_PROFILE", "local") == "local":
+        running = stack.current()
+        console.print(_services_table(running))
+        # Prefect reads its settings when it is imported.
+        running.enter()
+    from blocks.settings import load_settings
+    from deployments.connection import load_declarations
+    from deployments.data_status import data_table
+    from deployments.status import deployments_table
+
+    console.print(deployments_table())
+    console.print(data_table(load_settings(), load_declarations()))
+
+
+def _services_table(running: Stack) -> Table:
     states = running.supervisor.states()
     table = Table(title="Services", title_justify="left", box=None, header_style="bold")
     for column in ("service", "state", "since", "where"):
@@ -71,12 +88,7 @@ def status() -> None:
         info = states[service.name]
         since = info["description"].partition("uptime ")[2]
         table.add_row(service.name, info["statename"].lower(), since, service.url or "")
-    console.print(table)
-    # Prefect reads its settings when it is imported.
-    running.enter()
-    from deployments.status import deployments_table
-
-    console.print(deployments_table())
+    return table
 
 
 @app.command()

@@ -287,6 +287,8 @@ def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
         assert deployment in said
     for deployment in ("elt/daily", "replicate/crm", "publish/metabase"):
         assert re.search(rf"{deployment}\s+[\d-]+ [\d:]+\s+Completed\s+\d+", said), said
+    for line in (r"source crm +good +5 streams", r"files inventory +good +\d+ loaded", r"marts +good +16 p"):
+        assert re.search(line, said), said
     assert "Worker 'dbt-host' submitting flow run" in stack.succeed(
         "floe", "logs", "worker-dbt-host", "--lines", "500"
     )
