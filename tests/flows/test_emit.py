@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import yaml
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.flow_engine import run_flow
 
 from blocks import outbox
 from blocks.outbox import Happening
@@ -99,33 +102,58 @@ def built() -> None:
     """Stands for `transform`."""
 
 
-@pytest.mark.thorough
-def test_a_burst_of_files_starts_one_build_when_it_is_over(warehouse: Warehouse) -> None:
+@contextmanager
+def triggered(flow_name: str) -> Iterator[FlowRunFilter]:
+    """A deployment with the triggers that `prefect.yaml` gives the one of `flow_name`: its runs."""
     declared = yaml.safe_load(PREFECT_YAML.read_text())["deployments"]
-    (trigger,) = next(each["triggers"] for each in declared if "triggers" in each)
+    (trigger,) = next(each["triggers"] for each in declared if each["entrypoint"].endswith(f":{flow_name}"))
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(built), name="burst")
-        parsed = DeploymentEventTrigger.model_validate({"name": "burst", **trigger})
+        deployment = client.create_deployment(client.create_flow(built), name=f"triggered as {flow_name}")
+        parsed = DeploymentEventTrigger.model_validate({"name": flow_name, **trigger})
         parsed.set_deployment_id(deployment)
         automation = client.create_automation(parsed.as_automation())
-        of = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
         try:
-            with warehouse.connect() as database:
-                database.execute(
-                    "insert into ops.csv_files"
-                    " (file_id, dataset, bucket, key, status, rows_loaded, attempts, recorded_at)"
-                    " select 'burst-' || i, 'stock', 'x', i || '.csv', 'loaded', 1, 1, now() - to_minutes(i)"
-                    " from range(30) r(i)"
-                )
-            assert emit()["floe.file.loaded"] == 31
-
-            def begun() -> bool:
-                # Those that do not count are seen after the one that does.
-                return len(client.read_flow_runs(flow_run_filter=of)) > 0 and len(events("floe.file")) >= 33
-
-            until(begun, "a build", 30)
-            (run,) = client.read_flow_runs(flow_run_filter=of)
+            yield FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
         finally:
             client.delete_automation(automation)
+            client.delete_deployment(deployment)
+
+
+def runs(of: FlowRunFilter) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=of)
+
+
+@pytest.mark.thorough
+def test_a_burst_of_files_starts_one_build_when_it_is_over(warehouse: Warehouse) -> None:
+    with triggered("transform") as of:
+        with warehouse.connect() as database:
+            database.execute(
+                "insert into ops.csv_files"
+                " (file_id, dataset, bucket, key, status, rows_loaded, attempts, recorded_at)"
+                " select 'burst-' || i, 'stock', 'x', i || '.csv', 'loaded', 1, 1, now() - to_minutes(i)"
+                " from range(30) r(i)"
+            )
+        assert emit()["floe.file.loaded"] == 31
+        # Those that do not count are seen after the one that does.
+        until(lambda: runs(of) and len(events("floe.file")) >= 33, "a build", 30)
+        (run,) = runs(of)
     assert run.expected_start_time is not None
     assert run.expected_start_time - datetime.now(UTC) > timedelta(seconds=20)
+
+
+@pytest.mark.thorough
+def test_new_marts_of_a_run_of_transform_are_published_and_those_of_elt_only_by_elt(
+    prefect_server: None,
+) -> None:
+    with triggered("publish") as of, get_client(sync_client=True) as client:
+        made = {
+            name: client.create_deployment(client.create_flow(built), name=name, tags=tags)
+            for name, tags in {"as elt": ["daily"], "as transform": ["transform"]}.items()
+        }
+        for deployment in made.values():
+            run_flow(built, flow_run=client.create_flow_run_from_deployment(deployment))
+        until(lambda: runs(of) and len(events("prefect.flow-run.Completed")) >= 2, "a publication", 30)
+        assert len(runs(of)) == 1
+        for deployment in made.values():
+            client.delete_deployment(deployment)
