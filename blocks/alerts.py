@@ -20,16 +20,15 @@ WEBHOOK, SLACK, MAIL = "alerts-webhook", "alerts-slack", "alerts-mail"
 SCHEMES = {"none": "mailto", "starttls": "mailtos", "tls": "mailtos"}
 
 
+# Prefect has no block for SMTP. Slack's hands every URL that is not Slack's to Apprise, which speaks it
+# (tests/deployments/test_alerts.py would notice a change).
+RECEIVERS: dict[str, type[Block]] = {WEBHOOK: Webhook, SLACK: Webhook, MAIL: SlackWebhook}
+
+
 def receivers(alerts: AlertSettings) -> dict[str, type[Block]]:
     """Return the kind of block of each receiver that the settings name, by document name."""
-    named: dict[str, tuple[object, type[Block]]] = {
-        WEBHOOK: (alerts.webhook_url, Webhook),
-        SLACK: (alerts.slack_url, Webhook),
-        # Prefect has no block for SMTP. This one hands every URL that is not Slack's to Apprise, which
-        # speaks it (tests/deployments/test_alerts.py would notice a change).
-        MAIL: (alerts.recipients, SlackWebhook),
-    }
-    return {name: kind for name, (setting, kind) in named.items() if setting}
+    named = {WEBHOOK: alerts.webhook_url, SLACK: alerts.slack_url, MAIL: alerts.recipients}
+    return {name: RECEIVERS[name] for name, setting in named.items() if setting}
 
 
 def alert_blocks(alerts: AlertSettings, mail: MailSettings | None) -> dict[str, Block]:

@@ -15,8 +15,9 @@ from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import ObjectNotFound
 
-from blocks.alerts import alert_blocks
+from blocks.alerts import RECEIVERS, alert_blocks
 from blocks.dashboards import Dashboards
 from blocks.dbt import DbtProject
 from blocks.mail import MailServer
@@ -88,6 +89,29 @@ def delete_others(blocks: dict[str, Block]) -> list[Registration]:
         for saved in others:
             client.delete_block_document(saved.id)
     return [Registration(str(saved.name), "deleted") for saved in others]
+
+
+def delete_undeclared(blocks: dict[str, Block], *, check: bool = False) -> list[Registration]:
+    """Delete the blocks of receivers and mail servers that the settings no longer name: they hold secrets.
+
+    Args:
+        blocks: document name to block: everything that is declared.
+        check: only tell; nothing is deleted.
+    """
+    optional: dict[str, type[Block]] = {**RECEIVERS, "mail": MailServer}
+    gone = []
+    with get_client(sync_client=True) as client:
+        for name, kind in optional.items():
+            if name in blocks:
+                continue
+            try:
+                saved = client.read_block_document_by_name(name, kind.get_block_type_slug())
+            except ObjectNotFound:
+                continue
+            if not check:
+                client.delete_block_document(saved.id)
+            gone.append(Registration(name, "deleted"))
+    return gone
 
 
 def _saved(client: SyncPrefectClient, kind: str) -> Iterator[BlockDocument]:

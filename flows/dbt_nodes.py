@@ -70,6 +70,8 @@ class DbtNodes:
         self._key = progress_key
         self._artifact: UUID | None = None
         self._next_progress = 0.0
+        # Not every event says it: ends of tests do not.
+        self._total = 0
 
     def report(self, event: NodeEvent) -> None:
         """Show one event; call it for every event of a run, in order."""
@@ -146,12 +148,13 @@ class DbtNodes:
             self._logger.info("%s in %.1f s", line, event.seconds)
 
     def _progress(self, event: NodeEvent) -> None:
-        last = len(self._ended) == event.total
-        if not event.total or (time.monotonic() < self._next_progress and not last):
+        self._total = max(self._total, event.total)
+        last = len(self._ended) == self._total
+        if not self._total or (time.monotonic() < self._next_progress and not last):
             return
         self._next_progress = time.monotonic() + PROGRESS_SECONDS
-        percent = min(100.0, 100 * len(self._ended) / event.total)
-        text = f"dbt: {len(self._ended)} of {event.total} nodes, last {event.name}"
+        percent = min(100.0, 100 * len(self._ended) / self._total)
+        text = f"dbt: {len(self._ended)} of {self._total} nodes, last {event.name}"
         if self._artifact is None:
             self._artifact = create_progress_artifact(percent, key=self._key, description=text)  # type: ignore[assignment]
         else:

@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Prefect blocks, saved from the set
 
 @app.command("register")
 def register_blocks() -> None:
-    """Save every block whose fields differ from the settings."""
+    """Save every block whose fields differ from the settings; delete receivers that they no longer name."""
     _print(check=False)
 
 
@@ -26,10 +26,11 @@ def _print(*, check: bool) -> int:
     from deployments.local.stack import enter_if_running
 
     enter_if_running()
-    from blocks.register import blocks_of, register
+    from blocks.register import blocks_of, delete_undeclared, register
     from blocks.settings import load_settings
 
-    found = register(blocks_of(load_settings()), check=check)
+    blocks = blocks_of(load_settings())
+    found = [*register(blocks, check=check), *delete_undeclared(blocks, check=check)]
     for registration in found:
         console.print(f"{registration.name}: {registration.change}")
     return sum(registration.change != "unchanged" for registration in found)

@@ -33,6 +33,7 @@ def rollback() -> None:
     console.print(
         f"Readers see the set published at {earlier.published_at:%Y-%m-%d %H:%M:%S} UTC again"
         f" ({len(earlier.models)} marts). History is unchanged; the next floe run publishes the newest state."
+        "\nNext: floe run publish/metabase, so that the dashboards show that set too"
     )
 
 

@@ -43,7 +43,10 @@ def run(console: Console, *, scale: float, once: bool, fresh: bool) -> int:
         console.print(
             f"Time: {ready:.0f} s until the stack was ready, {time.monotonic() - started:.0f} s in all"
         )
-        bring_up.where_to_look(console, stack)
+        if once and not found_running:
+            console.print("\nEverything stops now; floe up starts it again to look at.")
+        else:
+            bring_up.where_to_look(console, stack)
         if not once:
             console.print("\nCtrl-C stops everything; the data stays for the next time.")
             signal.pause()

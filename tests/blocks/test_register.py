@@ -8,7 +8,9 @@ import pytest
 from prefect.blocks.core import Block
 from pydantic import SecretStr
 
-from blocks.register import Registration, delete_others, register
+from blocks.alerts import WEBHOOK, alert_blocks
+from blocks.register import Registration, delete_others, delete_undeclared, register
+from blocks.settings import AlertSettings
 from blocks.strict_block import StrictBlock
 
 
@@ -45,6 +47,16 @@ def test_a_second_time_nothing_changes_and_a_changed_secret_is_seen(doors: dict[
     assert changes(register(doors, check=True)) == {"front": "unchanged", "back": "unchanged"}
     assert changes(register(changed)) == {"front": "unchanged", "back": "updated"}
     assert Door.load("back").key.get_secret_value() == "lost"
+
+
+def test_a_receiver_that_is_no_longer_declared_is_deleted_with_its_secret(prefect_server: None) -> None:
+    alerts = AlertSettings(webhook_url=SecretStr("https://example.com/hooks/secret"))
+    declared = alert_blocks(alerts, None)
+    register(declared)
+    assert delete_undeclared(declared) == []
+    assert changes(delete_undeclared({}, check=True)) == {WEBHOOK: "deleted"}
+    assert changes(delete_undeclared({})) == {WEBHOOK: "deleted"}
+    assert delete_undeclared({}) == []
 
 
 def test_others_of_the_same_type_are_deleted_and_no_other_type(doors: dict[str, Block]) -> None:

@@ -6,7 +6,12 @@ from itertools import product
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.context import get_run_context
 
@@ -21,19 +26,19 @@ STATES: list[tuple[Status, tuple[StateType, str, str]]] = [
 ]
 
 
-def node(status: Status, message: str = "", name: str = "a_model") -> NodeEvent:
-    """An event of one node among four."""
+def node(status: Status, message: str = "", name: str = "a_model", total: int = 4) -> NodeEvent:
+    """An event of one node among four, unless it says otherwise."""
     return NodeEvent(
-        unique_id=f"model.floe.{name}", name=name, kind="model", status=status, message=message, total=4
+        unique_id=f"model.floe.{name}", name=name, kind="model", status=status, message=message, total=total
     )
 
 
-def shown(*events: NodeEvent) -> list[TaskRun]:
+def shown(*events: NodeEvent, key: str = "test-nodes") -> list[TaskRun]:
     """Report events in a flow run and return the task runs that the server then has, by name."""
 
     @flow
     def build() -> str:
-        nodes = DbtNodes("test-nodes")
+        nodes = DbtNodes(key)
         for event in events:
             nodes.report(event)
         return str(get_run_context().flow_run.id)  # type: ignore[union-attr]
@@ -92,3 +97,19 @@ def test_two_runs_of_a_project_have_task_runs_of_their_own(prefect_server: None)
     )
     assert len(first) == len(second) == 2
     assert not first & second
+
+
+def test_the_bar_comes_to_its_end_though_the_ends_of_tests_do_not_say_how_many_there_are(
+    prefect_server: None,
+) -> None:
+    key = "test-bar"
+    shown(
+        node("running", total=2),
+        node("success", total=2),
+        node("running", name="a_test", total=2),
+        node("success", name="a_test", total=0),
+        key=key,
+    )
+    with get_client(sync_client=True) as client:
+        (bar,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    assert (bar.data, bar.description) == (100.0, "dbt: 2 of 2 nodes, last a_test")
