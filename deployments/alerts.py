@@ -40,6 +40,9 @@ ENDED = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Skipped")
 QUEUED, PAUSED = "AwaitingConcurrencySlot", ("Paused", "Suspended")
 PAGE_OF_RUN = "runs/flow-run/{{ flow_run.id }}"
 
+# A backfill without its parameters does nothing: a retry has them.
+AGAIN = '{{ "Retry in the UI" if flow.name == "backfill" else "floe run " ~ name }}'
+
 # What each text begins with: the parts of an alert, from the run's own message. The first "Next:" is the
 # one of the error that came first, also where a parent run repeats its child's message.
 PARTS = """\
@@ -127,7 +130,7 @@ def _alerts(settings: AlertSettings) -> Iterator[Alert]:
         _once_in(repeated, _events("Crashed")),
         what="{{ name }} crashed",
         error="{{ message }}",
-        command="floe run {{ name }}",
+        command=AGAIN,
     )
     yield Alert(
         "alert: a run is late",
@@ -143,7 +146,7 @@ def _alerts(settings: AlertSettings) -> Iterator[Alert]:
         _unless(stuck, _events("Running"), _events(*ENDED, *PAUSED), EACH),
         what="{{ name }} is stuck",
         error=f"it has been running for {in_words(timedelta(seconds=stuck))}",
-        command="prefect flow-run cancel {{ flow_run.id }}, then floe run {{ name }}",
+        command=f"prefect flow-run cancel {{{{ flow_run.id }}}}, then {AGAIN}",
     )
     yield Alert(
         "alert: a work pool has no worker",

@@ -136,8 +136,11 @@ def test_failures_of_one_deployment_are_told_once_with_all_that_is_needed(
     first = failed(crm)
     for deployment in (crm, crm, erp):
         queued(deployment, State(type=StateType.FAILED))
-    alerts = received.upto(lambda alert: alert["what"] == "replicate/erp failed")
-    assert len(alerts) == 2
+    for name in ("replicate/accounting", "backfill/manual"):
+        queued(deployed(name), State(type=StateType.CRASHED))
+    alerts = received.upto(lambda alert: alert["what"] == "backfill/manual crashed")
+    assert len(alerts) == 4
+    assert [alert["next"] for alert in alerts[2:]] == ["floe run replicate/accounting", "Retry in the UI"]
     text = alerts[0].pop("text")
     assert alerts[0] == {
         "what": "replicate/crm failed",
