@@ -1,4 +1,4 @@
-"""Old flow runs of the Prefect server, with their task runs, logs and artifacts, removed through its API.
+"""Old runs of Floe's deployments, with their task runs, logs and artifacts, removed through Prefect's API.
 
 The server's own vacuum (`PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED`) would also take the last run of a
 deployment that is seldom run, and nobody would see what it did. Events it removes by itself, after
@@ -7,7 +7,7 @@ deployment that is seldom run, and nobody would see what it did. Events it remov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -23,16 +23,19 @@ from prefect.client.schemas.filters import (
     FlowRunFilterDeploymentId,
     FlowRunFilterEndTime,
     FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from blocks.errors import ServiceUnavailable
+from blocks.own_deployments import own_deployments
 
 PAGE = 100
+_TERMINAL = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
 
 
 class Pruned(NamedTuple):
@@ -43,9 +46,10 @@ class Pruned(NamedTuple):
 
 
 def prune(ended_before: datetime) -> Pruned:
-    """Remove the flow runs that ended before a moment, and their artifacts.
+    """Remove the runs of Floe's deployments that ended before a moment, their sub-flows' runs and artifacts.
 
-    The last run of each deployment stays however old it is, since `floe status` shows it.
+    The last run of each deployment stays however old it is, with what it started, since `floe status` shows
+    it. So does every run of a deployment of somebody else's, or of none.
 
     Raises:
         ServiceUnavailable: the Prefect server does not answer; what was removed stays so.
@@ -53,13 +57,16 @@ def prune(ended_before: datetime) -> Pruned:
     runs = artifacts = 0
     try:
         with get_client(sync_client=True) as client:
-            kept = list(_last_runs(client))
-            while old := _ended(client, ended_before, kept):
-                # Artifacts first: of a run that is gone they could not be found again.
-                artifacts += _remove_artifacts(client, old)
-                for run in old:
+            deployments = [deployment.id for deployment in own_deployments(client)]
+            last = [run for deployment in deployments for run in _last_run(client, deployment)]
+            kept = last + _descendants(client, last, with_deployments=True)
+            while old := _ended(client, ended_before, deployments, kept):
+                gone = old + _descendants(client, old, with_deployments=False)
+                # Artifacts first, children before their parents: once that is gone, neither can be found.
+                artifacts += _remove_artifacts(client, gone)
+                for run in reversed(gone):
                     _remove(client.delete_flow_run, run)
-                runs += len(old)
+                runs += len(gone)
     except httpx.HTTPError as error:
         raise ServiceUnavailable(
             f"The Prefect server did not let old runs be removed: {error or type(error).__name__}",
@@ -69,10 +76,15 @@ def prune(ended_before: datetime) -> Pruned:
     return Pruned(runs, artifacts)
 
 
-def _ended(client: SyncPrefectClient, before: datetime, kept: list[UUID]) -> list[UUID]:
+def _ended(
+    client: SyncPrefectClient, before: datetime, deployments: list[UUID], kept: list[UUID]
+) -> list[UUID]:
+    if not deployments:
+        return []
     runs = client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+            deployment_id=FlowRunFilterDeploymentId(any_=deployments),
+            state=_TERMINAL,
             end_time=FlowRunFilterEndTime(before_=before),
             id=FlowRunFilterId(not_any_=kept) if kept else None,
         ),
@@ -81,19 +93,44 @@ def _ended(client: SyncPrefectClient, before: datetime, kept: list[UUID]) -> lis
     return [run.id for run in runs]
 
 
-def _last_runs(client: SyncPrefectClient) -> Iterator[UUID]:
-    offset = 0
-    while page := client.read_deployments(limit=PAGE, offset=offset):
-        for deployment in page:
-            of = FlowRunFilterDeploymentId(any_=[deployment.id])
-            state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
-            last = client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(deployment_id=of, state=state),
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-                limit=1,
-            )
-            yield from (run.id for run in last)
-        offset += PAGE
+def _last_run(client: SyncPrefectClient, deployment: UUID) -> list[UUID]:
+    last = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment]), state=_TERMINAL
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=1,
+    )
+    return [run.id for run in last]
+
+
+def _descendants(client: SyncPrefectClient, runs: list[UUID], *, with_deployments: bool) -> list[UUID]:
+    """Return the runs that runs started, and those that these started, parents before their children.
+
+    Args:
+        client: of the server.
+        runs: the parents.
+        with_deployments: also runs of deployments, which else are judged by their own age.
+    """
+    found: list[UUID] = []
+    parents = runs
+    while parents:
+        children = [
+            run.id for run in _children(client, parents) if with_deployments or run.deployment_id is None
+        ]
+        found += children
+        parents = children
+    return found
+
+
+def _children(client: SyncPrefectClient, parents: list[UUID]) -> list[FlowRun]:
+    children: list[FlowRun] = []
+    of = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
+    while page := client.read_flow_runs(
+        flow_run_filter=of, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=len(children)
+    ):
+        children += page
+    return children
 
 
 def _remove_artifacts(client: SyncPrefectClient, runs: list[UUID]) -> int:

@@ -19,15 +19,13 @@ from prefect.settings import get_current_settings
 from prefect.variables import Variable
 
 from blocks.errors import ConfigurationError
+from blocks.own_deployments import own_deployments
 from blocks.settings import ROOT, AlertSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations, declared_automations
 
 PREFECT_YAML = ROOT / "prefect.yaml"
 DEPLOYED = "floe_prefect_yaml"
-# The id of the pull step in `prefect.yaml`, which marks what was deployed from it: nobody's own is touched.
-OURS = "floe"
-PAGE = 200
 # One build of the marts at a time, however it was started (a deployment of its own, or within elt).
 LIMITS = {"transform": 1}
 
@@ -129,16 +127,11 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
 
 def _deployed(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
     """Yield the server's deployments that came from a `prefect.yaml` of ours, by `flow/deployment`."""
-    found: list[DeploymentResponse] = []
-    while page := client.read_deployments(limit=PAGE, offset=len(found)):
-        found += page
     flows = {}
-    for deployment in found:
-        steps = [step for each in deployment.pull_steps or [] for step in each.values()]
-        if any(step.get("id") == OURS for step in steps):
-            if deployment.flow_id not in flows:
-                flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
-            yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
+    for deployment in own_deployments(client):
+        if deployment.flow_id not in flows:
+            flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
+        yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
 
 
 def automate(alerts: AlertSettings) -> list[str]:

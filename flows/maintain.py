@@ -68,7 +68,7 @@ def maintain(
 
     Args:
         keep_days: versions of the lake and published sets younger than this stay
-        keep_runs_days: flow runs that ended within this time stay, and each deployment's last run
+        keep_runs_days: runs of Floe's deployments that ended within this time stay, and each one's last run
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:

@@ -6,11 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -18,6 +19,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_HOME
 from prefect.states import Completed
 
+from blocks.own_deployments import OURS
+from blocks.run_history import prune
+from blocks.settings import ROOT
 from blocks.warehouse import Warehouse
 from flows.maintain import MaintainResult, maintain
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
@@ -50,13 +54,41 @@ def kept_busy() -> None:
     """Stands for any flow."""
 
 
-def old_run(days: float, deployment: UUID | None = None) -> UUID:
+@task
+def begun_here() -> None:
+    """Stands for what starts a run within another one."""
+
+
+def deployed(*, ours: bool = True) -> UUID:
+    """Make a deployment, from a `prefect.yaml` of Floe's or of somebody else's; return its id."""
+    step = {"directory": str(ROOT)} | ({"id": OURS} if ours else {})
+    with get_client(sync_client=True) as client:
+        return client.create_deployment(
+            client.create_flow(kept_busy),
+            name=str(uuid4()),
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": step}],
+        )
+
+
+@pytest.fixture
+def deployment(prefect_server: None) -> Iterator[UUID]:
+    """A deployment of Floe's, gone after the test."""
+    made = deployed()
+    yield made
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(made)
+
+
+def old_run(days: float, deployment: UUID | None = None, parent: UUID | None = None) -> UUID:
     """Make a run with an artifact that ended so many days ago; return its id."""
     with get_client(sync_client=True) as client:
+        begun = client.create_task_run(begun_here, parent, str(uuid4())).id if parent else None
         if deployment is None:
-            run = client.create_flow_run(kept_busy, state=Completed())
+            run = client.create_flow_run(kept_busy, state=Completed(), parent_task_run_id=begun)
         else:
-            run = client.create_flow_run_from_deployment(deployment, state=Completed())
+            run = client.create_flow_run_from_deployment(
+                deployment, state=Completed(), parent_task_run_id=begun
+            )
         artifact = ArtifactCreate(key=f"of-{run.id}", type="markdown", data="x", flow_run_id=run.id)
         client.create_artifact(artifact)
     # The server's API gives what it is told the time of now.
@@ -95,7 +127,7 @@ def table() -> dict[str, tuple[int, int | None]]:
 
 @pytest.mark.thorough
 def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
-    warehouse: Warehouse, lake: DuckLakeSettings, cluster: Cluster
+    warehouse: Warehouse, lake: DuckLakeSettings, cluster: Cluster, deployment: UUID
 ) -> None:
     with connect(lake) as writer:
         writer.execute("create table rows (id int)")
@@ -104,16 +136,14 @@ def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
         writer.execute("create or replace table gone as from range(5000); drop table gone")
     with cluster.connect(lake.database) as catalog:
         catalog.execute("update ducklake_snapshot set snapshot_time = snapshot_time - interval '30 days'")
-    with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(kept_busy), name=str(uuid4()))
-    first, last, young, old = old_run(90, deployment), old_run(60, deployment), old_run(5), old_run(40)
+    first, old, last = old_run(90, deployment), old_run(60, deployment), old_run(5, deployment)
 
     result = maintain()
 
     assert (result.files_merged, result.files_written, result.files_waiting) == (4, 1, 5)
     assert result.versions > 3
     assert (result.runs, result.artifacts) == (2, 2)
-    assert [is_there(run) for run in (first, last, young, old)] == [False, True, True, False]
+    assert [is_there(run) for run in (first, old, last)] == [False, False, True]
     with connect(lake, read_only=True) as reader:
         assert reader.execute("select count(*), max(id) from rows").fetchall() == [(400, 399)]
     shown = table()
@@ -130,12 +160,37 @@ def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
     assert table()["lake: files deleted"] == (5, again.bytes_deleted)
 
 
-def test_in_snowflake_there_is_nothing_to_do_and_it_says_why(warehouse: Warehouse) -> None:
+@pytest.mark.thorough
+def test_runs_of_floe_go_with_what_they_started_and_the_last_of_a_deployment_stays_with_it(
+    deployment: UUID,
+) -> None:
+    elsewhere = deployed()
+    first, second, last = (old_run(days, deployment) for days in (90, 80, 70))
+    gone = [first, child := old_run(90, parent=first), old_run(90, parent=child), second]
+    started = old_run(70, elsewhere, parent=last)
+    kept = [last, child := old_run(70, parent=last), old_run(70, parent=child), started]
+    # The last run of its deployment: of the run that started it the others are gone.
+    kept.append(old_run(60, elsewhere, parent=second))
+    assert prune(datetime.now(UTC) - timedelta(days=30)) == (4, 4)
+    assert [is_there(run) for run in gone + kept] == [False] * 4 + [True] * 5
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(elsewhere)
+
+
+def test_runs_of_nobody_and_of_the_deployments_of_others_stay(deployment: UUID) -> None:
+    foreign = deployed(ours=False)
+    ours = [old_run(50, deployment), old_run(40, deployment)]
+    others = [old_run(90, foreign), old_run(80, foreign), old_run(90), old_run(80)]
+    assert prune(datetime.now(UTC) - timedelta(days=30)) == (1, 1)
+    assert [is_there(run) for run in ours + others] == [False] + [True] * 5
+
+
+def test_in_snowflake_there_is_nothing_to_do_and_it_says_why(warehouse: Warehouse, deployment: UUID) -> None:
     target = SnowflakeSettings(
         account="none", user="floe", private_key="none", role="r", warehouse="w", database="d"
     )
     Warehouse(target=target).save("warehouse", overwrite=True)
-    run = old_run(40)
+    run, _ = old_run(40, deployment), old_run(35, deployment)
     result = maintain()
     assert "Time Travel" in (result.warehouse or "")
     assert result == MaintainResult(warehouse=result.warehouse, runs=1, artifacts=1)
