@@ -90,12 +90,16 @@ def is_due(stream: PlannedStream, last_read: datetime | None, now: datetime) -> 
     return last_read is None or now - last_read >= stream.policy.compare_every
 
 
-def reconcile_stream(sides: Sides, stream: PlannedStream) -> Reconciliation:
+def reconcile_stream(
+    sides: Sides, stream: PlannedStream, asked_window: timedelta | None = None
+) -> Reconciliation:
     """Compare one stream with its source, repair it as its policy says, and remember the outcome.
 
     Args:
         sides: the source and the warehouse, both open; `reconciliations.prepare` was called.
         stream: what to compare.
+        asked_window: instead of the declared window, where the cursor is a date or a timestamp; without
+            such a cursor the stream is compared as if nothing had been asked.
 
     Raises:
         ConfigurationError: the stream cannot be compared; the message says why.
@@ -106,7 +110,7 @@ def reconcile_stream(sides: Sides, stream: PlannedStream) -> Reconciliation:
         ServiceUnavailable: the source's connection broke.
     """
     try:
-        return _Reconciler(sides, stream).run()
+        return _Reconciler(sides, stream, asked_window).run()
     except psycopg.OperationalError as error:
         raise ServiceUnavailable(
             f"{sides.name}: the source failed while {stream.full_name} was compared: {_first_line(error)}",
@@ -122,10 +126,11 @@ def reconcile_stream(sides: Sides, stream: PlannedStream) -> Reconciliation:
 
 
 class _Reconciler:
-    def __init__(self, sides: Sides, stream: PlannedStream) -> None:
+    def __init__(self, sides: Sides, stream: PlannedStream, asked_window: timedelta | None) -> None:
         self._sides = sides
         self._stream = stream
         self._policy = stream.policy
+        self._asked_window = asked_window
 
     def run(self) -> Reconciliation:
         last = _last_comparison(self._sides, self._stream)
@@ -156,6 +161,7 @@ class _Reconciler:
             not_yet_due=counts["not_yet_due"],
             repaired=written.upserts + written.deletes,
             source_mark=mark,
+            asked_window_seconds=_seconds(self._asked_window) if _can_have_window(table) else None,
         )
         reconciliations.record(self._sides.database, done)
         self._fail_if_declared(table, found, done)
@@ -164,7 +170,6 @@ class _Reconciler:
     def _compare(self) -> tuple[ComparedTable, Findings]:
         """Find the keys that differ, each side in one snapshot, the source's first."""
         source, database = self._sides.source, self._sides.database
-        window = self._policy.window
         source.isolation_level = IsolationLevel.REPEATABLE_READ
         try:
             with source.transaction():
@@ -172,8 +177,7 @@ class _Reconciler:
                 database.execute("begin")
                 try:
                     table = self._table(described)
-                    seconds = self._window_seconds(table, window)
-                    findings = find_differences(source, database, table, seconds)
+                    findings = find_differences(source, database, table, self._window_seconds(table))
                 finally:
                     database.execute("rollback")
         finally:
@@ -285,12 +289,12 @@ class _Reconciler:
                 "its own; compare only the key, or select other columns"
             )
 
-    def _window_seconds(self, table: ComparedTable, window: timedelta | None) -> int | None:
-        if window is None:
-            return None
-        if table.cursor is None or table.cursor.source.type_name not in _WINDOWED:
+    def _window_seconds(self, table: ComparedTable) -> int | None:
+        if _can_have_window(table):
+            return _seconds(self._asked_window or self._policy.window)
+        if self._policy.window is not None:
             raise self._misfit("repair.window needs a cursor that is a date or a timestamp")
-        return int(window.total_seconds())
+        return None
 
     def _misfit(self, what: str) -> ConfigurationError:
         return ConfigurationError(
@@ -299,6 +303,14 @@ class _Reconciler:
             next_command=f"change deployments/connections/{self._sides.name}.yaml, "
             "then floe connections apply",
         )
+
+
+def _can_have_window(table: ComparedTable) -> bool:
+    return table.cursor is not None and table.cursor.source.type_name in _WINDOWED
+
+
+def _seconds(window: timedelta | None) -> int | None:
+    return None if window is None else int(window.total_seconds())
 
 
 def _source_table(source: psycopg.Connection, stream: PlannedStream) -> SourceTable:

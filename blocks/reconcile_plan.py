@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict
 
@@ -52,12 +51,11 @@ class ReconcilePlan(StrictBlock):
     source: str
     streams: list[PlannedStream]
 
-    def chosen(self, names: Sequence[str] | None, window_days: float | None) -> list[PlannedStream]:
-        """Return the streams of these names, to be compared within a window.
+    def chosen(self, names: Sequence[str] | None) -> list[PlannedStream]:
+        """Return the streams of these names.
 
         Args:
             names: `schema.table` or `table`; None for all.
-            window_days: instead of the declared window, where a stream has a cursor.
 
         Raises:
             ConfigurationError: no stream has one of the names.
@@ -71,15 +69,7 @@ class ReconcilePlan(StrictBlock):
                 + ", ".join(stream.full_name for stream in self.streams),
                 state="nothing was compared",
             )
-        if window_days is None:
-            return found
-        window = {"window": timedelta(days=window_days)}
-        return [
-            stream.model_copy(update={"policy": stream.policy.model_copy(update=window)})
-            if stream.cursor
-            else stream
-            for stream in found
-        ]
+        return found
 
 
 def plan_name(source: str) -> str:

@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.warehouse_dialects import Database, Dialect, RawColumn
 from lambda_csv_loader.ducklake import sql_string
+from lambda_csv_loader.session import Session
 
 _CREATE = (
     "create schema if not exists ops",
     "create table if not exists ops.reconciliations (source varchar, stream varchar, compared varchar, "
     "read_at timestamp with time zone, finished_at timestamp with time zone, newest_cursor varchar, "
     "source_rows bigint, warehouse_rows bigint, missing bigint, stale bigint, deleted bigint, "
-    "not_yet_due bigint, repaired bigint, source_mark varchar)",
+    "not_yet_due bigint, repaired bigint, source_mark varchar, asked_window_seconds bigint)",
 )
 
 
@@ -36,6 +37,8 @@ class Reconciliation(BaseModel):
         not_yet_due: rows that the next sync will bring.
         repaired: rows for which a repair was written.
         source_mark: PostgreSQL's counters of changes to the table, None where it has none.
+        asked_window_seconds: rows older than that were left out because the run was asked to, so that this
+            was not the comparison that is due; None for one as declared.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +57,7 @@ class Reconciliation(BaseModel):
     not_yet_due: int = 0
     repaired: int = 0
     source_mark: str | None = None
+    asked_window_seconds: int | None = None
 
 
 class LastComparison(BaseModel):
@@ -71,9 +75,27 @@ class LastComparison(BaseModel):
 
 
 def prepare(database: Database) -> None:
-    """Create the table unless it is there."""
+    """Create the table unless it is there, and the column that one of an earlier Floe's lacks.
+
+    Raises:
+        WarehouseUnavailable: the warehouse failed.
+    """
+    session = Session(lambda: database)
+    session.run(lambda: _prepare(session))
+
+
+def _prepare(session: Session) -> None:
     for statement in _CREATE:
-        database.execute(statement)
+        session.execute(statement)
+    found = session.rows(
+        "select column_name from information_schema.columns where table_catalog = current_database() "
+        "and upper(table_schema) = 'OPS' and upper(table_name) = 'RECONCILIATIONS' "
+        "and upper(column_name) = 'ASKED_WINDOW_SECONDS'"
+    )
+    if not found:
+        session.execute(
+            "alter table ops.reconciliations add column if not exists asked_window_seconds bigint"
+        )
 
 
 def record(database: Database, done: Reconciliation) -> None:
@@ -84,7 +106,7 @@ def record(database: Database, done: Reconciliation) -> None:
 
 
 def last_reads(database: Database, dialect: Dialect, source: str) -> dict[str, datetime]:
-    """Return when each stream of a source was last read for a comparison.
+    """Return when each stream of a source was last read for a comparison as declared.
 
     Args:
         database: the warehouse, `prepare`d.
@@ -94,7 +116,7 @@ def last_reads(database: Database, dialect: Dialect, source: str) -> dict[str, d
     microseconds = dialect.text(RawColumn("read_at", "TIMESTAMP WITH TIME ZONE"), "max(read_at)")
     database.execute(
         f"select stream, {microseconds} from ops.reconciliations "
-        f"where source = {sql_string(source)} group by stream"
+        f"where source = {sql_string(source)} and asked_window_seconds is null group by stream"
     )
     return {stream: _moment(text) for stream, text in database.fetchall()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
 
@@ -20,6 +20,9 @@ from blocks.reconciliations import Reconciliation
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
+
+# What becomes of a stream that a run's window does not fit.
+NO_WINDOW = "no window: its cursor is neither a date nor a timestamp"
 
 
 class StreamsDiffer(PermanentError):
@@ -59,7 +62,8 @@ def reconcile(
         only_when_due: leave out streams that were compared within their `compare_every`
         streams: only these, as `schema.table` or `table`; all of them when left out
         window_days: only rows whose cursor is at most so many days older than the newest; as declared when
-            left out
+            left out. A stream whose cursor is neither a date nor a timestamp is compared as a whole. Such a
+            comparison is not the one that is due by `compare_every`
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
@@ -71,7 +75,8 @@ def reconcile(
     plan = cast(ReconcilePlan, ReconcilePlan.load(plan_name(source)))
     database = cast(SourceDatabase, SourceDatabase.load(f"{source.replace('_', '-')}-source"))
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
-    chosen = plan.chosen(streams, window_days)
+    chosen = plan.chosen(streams)
+    window = None if window_days is None else timedelta(days=window_days)
     left_out = {stream.full_name: why for stream in chosen if (why := stream.why_not)}
     compared = [stream for stream in chosen if stream.full_name not in left_out]
     done: list[Reconciliation] = []
@@ -84,12 +89,13 @@ def reconcile(
                 left_out[stream.full_name] = "compared not long ago"
                 continue
             try:
-                done.append(steps.run(f"reconcile {stream.full_name}", partial(_reconcile, sides, stream)))
+                compare = partial(_reconcile, sides, stream, window)
+                done.append(steps.run(f"reconcile {stream.full_name}", compare))
             except PermanentError as error:
                 # The other streams are not worse for it; all that failed is told at the end.
                 get_run_logger().error(str(error))
                 failed[stream.full_name] = error
-    _publish(source, done, left_out, failed)
+    _publish(source, done, left_out, failed, window_days)
     if failed:
         first = next(iter(failed.values()))
         raise StreamsDiffer(
@@ -106,23 +112,36 @@ def _last_reads(open_sides: OpenSides) -> dict[str, datetime]:
         return reconciliations.last_reads(sides.database, sides.dialect, sides.name)
 
 
-def _reconcile(open_sides: OpenSides, stream: PlannedStream) -> Reconciliation:
+def _reconcile(open_sides: OpenSides, stream: PlannedStream, window: timedelta | None) -> Reconciliation:
     # Repairs that a try has written are right: the next one finds only what is left.
     with open_sides.lent() as sides:
-        return reconcile_stream(sides, stream)
+        done = reconcile_stream(sides, stream, window)
+    if window is not None and done.asked_window_seconds is None:
+        get_run_logger().info("%s: %s", stream.full_name, NO_WINDOW)
+    return done
 
 
 def _publish(
-    source: str, done: list[Reconciliation], left_out: dict[str, str], failed: dict[str, PermanentError]
+    source: str,
+    done: list[Reconciliation],
+    left_out: dict[str, str],
+    failed: dict[str, PermanentError],
+    window_days: float | None,
 ) -> None:
     found = [*done, *(error.found for error in failed.values() if isinstance(error, DifferencesFound))]
-    rows = [_row(reconciliation.stream, reconciliation, "") for reconciliation in found]
+    rows = [_row(each.stream, each, _window_note(each, window_days)) for each in found]
     counted = {reconciliation.stream for reconciliation in found}
     rows += [_row(stream, None, f"not compared: {why}") for stream, why in left_out.items()]
     rows += [_row(stream, None, error.what) for stream, error in failed.items() if stream not in counted]
     create_table_artifact(
         key=f"reconcile-{source.replace('_', '-')}", table=rows, description=f"{source} against its source"
     )
+
+
+def _window_note(found: Reconciliation, window_days: float | None) -> str:
+    if window_days is None:
+        return ""
+    return NO_WINDOW if found.asked_window_seconds is None else f"compared within {window_days:g} days"
 
 
 def _row(stream: str, found: Reconciliation | None, note: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from blocks import reconciliations
@@ -59,9 +59,9 @@ class Table:
             f"insert into ops.syncs values ('test', '{self.name}', 'succeeded', '{started}')"
         )
 
-    def reconcile(self) -> Reconciliation:
-        """Compare and repair it."""
-        return reconcile_stream(self.sides, self.stream)
+    def reconcile(self, asked_window: timedelta | None = None) -> Reconciliation:
+        """Compare and repair it, within a window that is not the declared one."""
+        return reconcile_stream(self.sides, self.stream, asked_window)
 
     def found(self) -> dict[str, int]:
         """Compare and repair it; return the counts that are not 0."""

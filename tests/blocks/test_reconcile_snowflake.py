@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import sqlfluff
@@ -50,7 +50,7 @@ class Recorder:
     told: list[str] = field(default_factory=list)
     answer: list[Any] = field(default_factory=list)
 
-    def execute(self, query: str, parameters: Sequence[object] | None = None, /) -> None:
+    def execute(self, query: str, parameters: Sequence[object] | None = None, /) -> Self:
         self.told.append(query)
         self.answer = []
         for name, columns in self.tables.items():
@@ -58,6 +58,7 @@ class Recorder:
                 self.answer = [("RAW_SHOP", name)]
             if query.startswith("describe table") and query.endswith(f'"{name}"'):
                 self.answer = columns
+        return self
 
     def fetchall(self) -> list[Any]:
         return self.answer

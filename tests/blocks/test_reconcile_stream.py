@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blocks import reconciliations
 from blocks.comparison import TooManyDifferences
 from blocks.errors import ConfigurationError
 from blocks.reconcile import DifferencesFound, Sides, TooManyDeletes
@@ -321,6 +322,46 @@ def test_elt_leaves_out_what_was_compared_lately(new_table: NewTable) -> None:
     table.reconcile()
     assert not table.is_due(now + timedelta(hours=23))
     assert table.is_due(now + timedelta(hours=25))
+
+
+def test_a_window_that_was_asked_for_leaves_older_rows_to_the_comparison_that_is_due(
+    new_table: NewTable,
+) -> None:
+    table = new_table(
+        "id int primary key, v text, seen timestamp",
+        "select i, 'v', timestamp '2020-01-01' + i * interval '1 day' from generate_series(1, 9) i",
+        compare_every="P1D",
+    )
+    table.execute(f"delete from {table.name} where id in (2, 8)")
+    done = table.reconcile(timedelta(days=3))
+    assert (done.deleted, done.source_rows, done.asked_window_seconds) == (1, 3, 3 * 86400)
+    assert table.is_due(datetime.now(UTC))
+    done = table.reconcile()
+    assert (done.deleted, done.asked_window_seconds) == (1, None)
+    assert not table.is_due(datetime.now(UTC))
+
+
+@pytest.mark.parametrize("cursor", ["seen", None])
+def test_a_window_that_was_asked_for_is_left_out_where_the_cursor_has_no_time(
+    new_table: NewTable, cursor: str | None
+) -> None:
+    table = new_table(cursor=cursor, compare_every="P1D")
+    done = table.reconcile(timedelta(days=1))
+    assert (done.source_rows, done.asked_window_seconds) == (9, None)
+    assert not table.is_due(datetime.now(UTC))
+    table.policy["window"] = "P9D"
+    with pytest.raises(ConfigurationError, match="needs a cursor that is a date or a timestamp"):
+        table.reconcile(timedelta(days=1))
+
+
+def test_comparisons_that_an_earlier_floe_recorded_count(new_table: NewTable) -> None:
+    table = new_table(compare_every="P1D")
+    table.reconcile()
+    lake = table.sides.database
+    lake.execute("alter table ops.reconciliations drop column asked_window_seconds")
+    reconciliations.prepare(lake)
+    assert not table.is_due(datetime.now(UTC))
+    assert table.reconcile().asked_window_seconds is None
 
 
 # What cannot be compared ---------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,7 @@ from blocks.reconcile_plan import PlannedStream, ReconcilePlan
 from blocks.repair_policy import RepairPolicy
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
-from flows.reconcile import StreamsDiffer, reconcile
+from flows.reconcile import NO_WINDOW, StreamsDiffer, reconcile
 from tests.airbyte_engine import RAW, Engine, open_engine
 from tests.conftest import Cluster
 from tests.flaky_port import FlakyPort, flaky_port
@@ -115,19 +114,32 @@ def test_reconcile_repairs_and_shows_counts_and_leaves_out_what_was_compared_lat
     assert [(s.stream, s.missing, s.repaired) for s in by_hand.streams] == [("public.orders", 0, 0)]
 
 
-def test_a_run_may_be_of_some_streams_and_of_a_window_of_its_own() -> None:
-    without_cursor = planned("logs", ["id"]).model_copy(update={"cursor": None})
-    declared = ReconcilePlan(
-        source="my_shop", streams=[planned("orders", ["id"], window="P9D"), without_cursor]
-    )
-    assert declared.chosen(None, None) == declared.streams
-    (orders,) = declared.chosen(["public.orders"], 2)
-    assert orders.policy.window == timedelta(days=2)
-    assert declared.chosen(["logs"], 2) == [without_cursor]
+def test_a_run_may_be_of_some_streams() -> None:
+    orders, logs = planned("orders", ["id"]), planned("logs", ["id"])
+    declared = ReconcilePlan(source="my_shop", streams=[orders, logs])
+    assert declared.chosen(None) == [orders, logs]
+    assert declared.chosen(["public.orders"]) == [orders]
+    assert declared.chosen(["logs"]) == [logs]
     with pytest.raises(
         ConfigurationError, match=r"my_shop has no stream 'order': public\.orders, public\.logs"
     ):
-        declared.chosen(["order", "logs"], None)
+        declared.chosen(["order", "logs"])
+
+
+@pytest.mark.thorough
+def test_a_run_with_a_window_of_its_own_says_which_streams_have_none(shop: Engine) -> None:
+    plan(planned("orders", ["id"]), planned("visits", ["id"], compare_every="P1D"))
+    shop.source.execute("create table visits (id int primary key, seen date)")
+    shop.source.execute("insert into visits select i, date '2020-01-01' + i from generate_series(1, 9) i")
+    shop.sync("visits", cursor="seen", key=["id"])
+    result = reconcile("my_shop", window_days=2)
+    assert [(stream.stream, stream.source_rows) for stream in result.streams] == [
+        ("public.orders", shop.source.execute("select count(*) from orders").fetchall()[0][0]),
+        ("public.visits", 3),
+    ]
+    assert [row["note"] for row in table()] == [NO_WINDOW, "compared within 2 days"]
+    due = reconcile("my_shop", only_when_due=True)
+    assert due.streams[-1].source_rows == 9
 
 
 def test_a_stream_that_fails_fails_the_run_after_the_others_are_reconciled(shop: Engine) -> None:
