@@ -28,7 +28,7 @@ class SourceBackfill(_Asked):
     )
     compare_days: float | None = Field(
         None,
-        gt=0,
+        ge=1,
         description="compare with the source only rows whose cursor is at most so many days older than the "
         "newest; as declared when left out",
     )
@@ -39,8 +39,12 @@ class FilesBackfill(_Asked):
 
     dataset: str = Field(description="the dataset, as its contract names it")
     prefix: str | None = Field(None, description="only keys that begin so, from landing/<dataset>/ on")
-    since: date | None = Field(None, description="only files uploaded on this day (UTC) or later")
-    until: date | None = Field(None, description="only files uploaded on this day (UTC) or earlier")
+    since: date | None = Field(
+        None, description="only files uploaded on this day (UTC) or later, whatever date their names have"
+    )
+    until: date | None = Field(
+        None, description="only files uploaded on this day (UTC) or earlier, whatever date their names have"
+    )
     again: Literal["nothing", "refused", "everything"] = Field(
         "nothing",
         description="nothing: load what is missing; refused: also what was quarantined; everything: also "

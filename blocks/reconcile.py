@@ -291,7 +291,7 @@ class _Reconciler:
 
     def _window_seconds(self, table: ComparedTable) -> int | None:
         if _can_have_window(table):
-            return _seconds(self._asked_window or self._policy.window)
+            return _seconds(self._policy.window if self._asked_window is None else self._asked_window)
         if self._policy.window is not None:
             raise self._misfit("repair.window needs a cursor that is a date or a timestamp")
         return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from blocks import reconciliations
 from blocks.errors import PermanentError
@@ -48,7 +48,7 @@ def reconcile(
     source: str,
     only_when_due: bool = False,
     streams: list[str] | None = None,
-    window_days: float | None = None,
+    window_days: Annotated[float, Field(ge=1)] | None = None,
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
 ) -> ReconcileResult:
     """Find the rows that replication missed, and those deleted at the source, and repair them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from deployments.terminal import console
 
 NAME = None
 app = typer.Typer()
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+DAY = ["%Y-%m-%d"]
 
 
 @app.command()
@@ -24,14 +25,18 @@ def backfill(
         bool, typer.Option("--compare-only", help="compare with the source and repair, read nothing anew")
     ] = False,
     compare_days: Annotated[
-        float | None, typer.Option(min=0, help="compare only rows at most so many days older than the newest")
+        float | None, typer.Option(min=1, help="compare only rows at most so many days older than the newest")
     ] = None,
     dataset: Annotated[
         list[str] | None, typer.Option(help="a dataset whose files to load; may be repeated")
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="with one --dataset: only keys that begin so")] = None,
-    since: Day = None,
-    until: Day = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="only files uploaded on this day (UTC) or later")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="only files uploaded on this day (UTC) or earlier")
+    ] = None,
     again: Annotated[
         Literal["nothing", "refused", "everything"], typer.Option(help="also load these files again")
     ] = "nothing",
@@ -43,7 +48,7 @@ def backfill(
 ) -> None:
     """Read streams anew, load files again, compare with the sources; then build and publish the marts.
 
-    --since and --until are the days (UTC) on which files were uploaded.
+    --since and --until go by the day on which a file was uploaded; for a date in its name there is --prefix.
     """
     from blocks.backfill import FilesBackfill, SourceBackfill
     from deployments.local import stack
@@ -52,6 +57,10 @@ def backfill(
         raise typer.BadParameter("--stream needs exactly one --source")
     if prefix and len(dataset or []) != 1:
         raise typer.BadParameter("--prefix needs exactly one --dataset")
+    about_files = {"--since": since, "--until": until, "--again": again != "nothing"}
+    about_sources = {"--compare-days": compare_days, "--compare-only": compare_only}
+    _refuse_without("--dataset", dataset, about_files)
+    _refuse_without("--source", source, about_sources)
     sources = [
         SourceBackfill(source=name, streams=stream or [], refresh=not compare_only, compare_days=compare_days)
         for name in source or []
@@ -74,6 +83,15 @@ def backfill(
     from deployments.run import run_and_follow
 
     raise typer.Exit(0 if run_and_follow("backfill/manual", console, parameters) else 1)
+
+
+def _refuse_without(needed: str, named: list[str] | None, options: Mapping[str, object]) -> None:
+    """Refuse options that would do nothing, since what they are about is not named."""
+    given = [option for option, value in options.items() if value]
+    if given and not named:
+        raise typer.BadParameter(
+            f"{', '.join(given)} would do nothing without a {needed}: add {needed} <name>, or leave it out"
+        )
 
 
 def _day(moment: datetime | None) -> date | None:
