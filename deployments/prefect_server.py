@@ -16,7 +16,6 @@ import typer
 from cryptography.fernet import Fernet
 
 from blocks.errors import ConfigurationError
-from deployments.terminal import errors
 
 # Prefect keeps leases of slots in memory by default. A server that is started again would never free the
 # slots that were held then: every later build of the marts would wait for ever.
@@ -34,6 +33,9 @@ def main(
     try:
         refuse_unprotected(os.environ)
     except ConfigurationError as error:
+        # Here: whoever imports this for its constants has not settled the width of a terminal yet.
+        from deployments.terminal import errors
+
         errors.print(f"Error: {error}", markup=False)
         sys.exit(1)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
