@@ -21,6 +21,8 @@ _KEY_NAME = "floe"
 _HIDDEN = "**MetabasePass**"
 # How Metabase keeps a key that was uploaded is its own matter.
 _NOT_COMPARED = ("private-key-options",)
+# Which database it is; the rest is how it is read.
+_PLACE = ("host", "dbname", "account", "db")
 
 
 def is_fresh(client: MetabaseClient) -> bool:
@@ -121,7 +123,7 @@ def plan_database(client: MetabaseClient, settings: MetabaseSettings) -> Change:
     """Compare the marts' database in Metabase with the settings; secrets cannot be compared.
 
     Raises:
-        ConfigurationError: a database of that name is of another kind.
+        ConfigurationError: a database of that name is of another kind, or reads another database.
     """
     found = find_database(client, settings.database)
     if found is None:
@@ -131,10 +133,19 @@ def plan_database(client: MetabaseClient, settings: MetabaseSettings) -> Change:
             f"Metabase has a database {settings.database!r} already, of the kind {found['engine']}",
             next_command="set FLOE_DASHBOARDS__METABASE__DATABASE to another name",
         )
-    there = found.get("details") or {}
+    there, wanted = found.get("details") or {}, settings.marts.details()
+    elsewhere = [name for name in _PLACE if name in wanted and there.get(name, wanted[name]) != wanted[name]]
+    if elsewhere:
+        # Somebody's own of the same name: Metabase gives a database no other mark than that.
+        named = ", ".join(f"{name} {there[name]}" for name in elsewhere)
+        raise ConfigurationError(
+            f"Metabase has a database {settings.database!r} already, which reads another one: {named}",
+            state="it was left alone",
+            next_command="set FLOE_DASHBOARDS__METABASE__DATABASE to another name, or change it in Metabase",
+        )
     shown = tuple(
         f"details.{name}: {there.get(name)} → {value}"
-        for name, value in settings.marts.details().items()
+        for name, value in wanted.items()
         if there.get(name) != value and name not in _NOT_COMPARED
     )
     return Change("database", "database", settings.database, "update" if shown else "none", shown)

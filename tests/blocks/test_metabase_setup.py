@@ -162,6 +162,19 @@ def test_another_database_of_that_name_is_left_alone(fresh: FakeMetabase, tmp_pa
         apply_database(client, settings)
 
 
+def test_a_database_of_that_name_that_reads_another_one_is_left_alone(
+    fresh: FakeMetabase, tmp_path: Path
+) -> None:
+    client = MetabaseClient(fresh.url, make_key(settings_of(fresh), tmp_path / "key"))
+    number = apply_database(client, settings_of(fresh))
+    before = dict(fresh.state.databases[number]["details"])
+    other = settings_of(fresh, marts=SNOWFLAKE | {"database": "SOMEBODY_ELSES"})
+    with pytest.raises(ConfigurationError, match="'Marts' already, which reads another one: db ") as refused:
+        apply_database(client, other)
+    assert refused.value.state == "it was left alone"
+    assert fresh.state.databases[number]["details"] == before
+
+
 def test_settings_keep_secrets_and_refuse_plain_text_over_the_network(fresh: FakeMetabase) -> None:
     settings = settings_of(fresh, api_key="mb_secret")
     shown = repr(settings) + str(settings) + settings.model_dump_json()
