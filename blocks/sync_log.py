@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,6 +65,13 @@ class StreamRecord(BaseModel):
     bytes: int | None
 
 
+class StreamTotal(NamedTuple):
+    """What the good syncs of one stream did in all."""
+
+    last_ended: datetime
+    rows_written: int
+
+
 def record_sync(
     database: Database, connection: AirbyteConnection, result: AirbyteSyncResult, also: Sequence[str] = ()
 ) -> list[StreamRecord]:
@@ -102,19 +109,28 @@ def recorded_syncs(database: Database, connection: str) -> set[int]:
     return session.run(read)
 
 
-def last_good_syncs(database: Database, connection: str) -> dict[tuple[str, str], datetime]:
-    """Return when each stream's last good sync ended, by schema and table."""
+def stream_totals(database: Database, connection: str) -> dict[tuple[str, str], StreamTotal]:
+    """Return what each stream's good syncs did in all, by schema and table."""
     session = Session(lambda: database)
 
-    def read() -> dict[tuple[str, str], datetime]:
+    def read() -> dict[tuple[str, str], StreamTotal]:
         prepare(session)
         rows = session.rows(
-            "select coalesce(namespace, 'public'), stream, max(finished_at) from ops.syncs "
-            f"where connection = {sql_string(connection)} and status = 'succeeded' group by 1, 2"
+            "select coalesce(namespace, 'public'), stream, max(finished_at), sum(rows_written)"
+            f" from ops.syncs where connection = {sql_string(connection)}"
+            " and status = 'succeeded' group by 1, 2"
         )
-        return {(str(namespace), str(stream)): ended for namespace, stream, ended in rows}
+        return {
+            (str(namespace), str(stream)): StreamTotal(ended, int(written or 0))
+            for namespace, stream, ended, written in rows
+        }
 
     return session.run(read)
+
+
+def last_good_syncs(database: Database, connection: str) -> dict[tuple[str, str], datetime]:
+    """Return when each stream's last good sync ended, by schema and table."""
+    return {stream: total.last_ended for stream, total in stream_totals(database, connection).items()}
 
 
 def prepare(session: Session) -> None:

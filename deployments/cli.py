@@ -70,6 +70,8 @@ def status() -> None:
         console.print(_services_table(running))
         # Prefect reads its settings when it is imported.
         running.enter()
+    else:
+        stack.reach_prefect()
     from blocks.settings import load_settings
     from deployments.connection import load_declarations
     from deployments.data_status import data_table
@@ -107,7 +109,7 @@ def deploy() -> None:
     """Make the Prefect server's pools, limits, deployments, automations and alerts the declared ones."""
     from deployments.local import stack
 
-    stack.enter_if_running()
+    stack.reach_prefect()
     from blocks.settings import load_settings
     from deployments import prefect_objects
     from deployments.deployment_check import check_deployments

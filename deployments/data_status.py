@@ -5,11 +5,10 @@ What does not answer is a line too, so that one server that is down hides nothin
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.table import Table
 
@@ -23,7 +22,10 @@ from lambda_csv_loader.queues import Queues
 
 State = Literal["good", "notice", "bad"]
 _COLOURS: dict[State, str] = {"good": "green", "notice": "yellow", "bad": "red"}
-_LEDGER = "select dataset, status, count(*), max(recorded_at) from ops.csv_files group by 1, 2"
+_LEDGER = (
+    "select dataset, status, count(*), coalesce(sum(rows_loaded), 0), max(recorded_at)"
+    " from ops.csv_files group by 1, 2 order by 1, 2"
+)
 _HAS_LEDGER = (
     "select count(*) from information_schema.tables where table_catalog = current_database()"
     " and upper(table_schema) = 'OPS' and upper(table_name) = 'CSV_FILES'"
@@ -43,6 +45,16 @@ class Line:
     subject: str
     state: State
     words: str
+
+
+class LedgerCount(NamedTuple):
+    """The files of one dataset that have one status."""
+
+    dataset: str
+    status: str
+    files: int
+    rows: int
+    newest: datetime
 
 
 def data_table(settings: Settings, declarations: Sequence[ConnectionDeclaration]) -> Table:
@@ -121,20 +133,27 @@ def _of_source(
     return Line(subject, "bad", f"stale: {words}{more} (owner {declaration.owner}). Next: {replicate}")
 
 
-def _of_files(cursor: Cursor, now: datetime) -> Iterator[Line]:
+def ledger_counts(cursor: Cursor) -> list[LedgerCount]:
+    """Return how many files each dataset has by status; none where no file was ever loaded."""
     cursor.execute(_HAS_LEDGER)
     if not cursor.fetchall()[0][0]:
-        return
+        return []
     cursor.execute(_LEDGER)
-    counts: dict[str, Counter[str]] = {}
-    newest: dict[str, datetime] = {}
-    for dataset, status, count, recorded_at in cursor.fetchall():
-        counts.setdefault(str(dataset), Counter())[str(status)] += int(count)
-        newest[dataset] = max(recorded_at, newest.get(dataset, recorded_at))
-    for dataset, by_status in sorted(counts.items()):
-        refused = by_status["quarantined"]
-        words = ", ".join(f"{count:,} {status}" for status, count in by_status.most_common())
-        words += f", the last {_ago(now - newest[dataset])} ago"
+    return [
+        LedgerCount(str(dataset), str(status), int(files), int(rows), newest)
+        for dataset, status, files, rows, newest in cursor.fetchall()
+    ]
+
+
+def _of_files(cursor: Cursor, now: datetime) -> Iterator[Line]:
+    by_dataset: dict[str, list[LedgerCount]] = {}
+    for entry in ledger_counts(cursor):
+        by_dataset.setdefault(entry.dataset, []).append(entry)
+    for dataset, entries in by_dataset.items():
+        refused = any(entry.status == "quarantined" for entry in entries)
+        many_first = sorted(entries, key=lambda entry: -entry.files)
+        words = ", ".join(f"{entry.files:,} {entry.status}" for entry in many_first)
+        words += f", the last {_ago(now - max(entry.newest for entry in entries))} ago"
         if refused:
             words += f". Next: floe files status {dataset}"
         yield Line(f"files {dataset}", "bad" if refused else "good", words)

@@ -54,6 +54,7 @@ SHARED = {
         "deployments/commands/test_connections_command",
         "deployments/test_alerts",
         "deployments/test_automations",
+        "deployments/test_metrics",
         "deployments/test_prefect_objects",
         "flows/test_backfill",
         "flows/test_dbt_nodes",

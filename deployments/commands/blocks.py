@@ -23,9 +23,9 @@ def check() -> None:
 
 
 def _print(*, check: bool) -> int:
-    from deployments.local.stack import enter_if_running
+    from deployments.local.stack import reach_prefect
 
-    enter_if_running()
+    reach_prefect()
     from blocks.register import blocks_of, delete_undeclared, register
     from blocks.settings import load_settings
 

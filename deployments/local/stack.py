@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from blocks.errors import PermanentError, ServiceUnavailable
+from blocks.errors import ConfigurationError, PermanentError, ServiceUnavailable
 from blocks.settings import load_settings
 from deployments.local import leftovers, ports, postgres
 from deployments.local.home import Home, Secrets, load_secrets
@@ -139,6 +139,24 @@ def enter_if_running() -> None:
         current().enter()
     except StackDown:
         return
+
+
+def reach_prefect() -> None:
+    """Reach the laptop stack if one runs; else the Prefect server that the environment or profile names.
+
+    Raises:
+        ConfigurationError: neither. Prefect by itself would start a server for the moment and change that.
+    """
+    enter_if_running()
+    # Prefect reads its settings when it is imported.
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        raise ConfigurationError(
+            "No Prefect server is known: no stack runs here and PREFECT_API_URL is not set",
+            state="nothing was changed",
+            next_command="floe up, or: export PREFECT_API_URL=http://<server>:4200/api",
+        )
 
 
 def _running(home: Home, secrets: Secrets) -> Stack | None:

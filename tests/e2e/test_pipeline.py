@@ -297,6 +297,23 @@ def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
     assert "database is locked" not in (stack.home.logs / "prefect.log").read_text()
 
 
+def test_prometheus_is_given_what_status_tells(stack: Stack) -> None:
+    exporter = stack.start("floe", "metrics", "--port", "0")
+    try:
+        assert exporter.stdout is not None
+        scraped = httpx.get(exporter.stdout.readline().split()[-1], timeout=60).text
+    finally:
+        exporter.terminate()
+        exporter.communicate(timeout=30)
+    samples = dict(line.rsplit(" ", 1) for line in scraped.splitlines() if not line.startswith("#"))
+    assert samples['floe_deployment_last_run_failed{deployment="elt/daily"}'] == "0.0"
+    assert samples['floe_flow_runs_total{deployment="elt/daily",state="failed"}'] == "0.0"
+    assert float(samples['floe_csv_files{dataset="inventory",status="loaded"}']) > 100
+    for source, table in STREAMS:
+        stream = f'{{namespace="public",source="{source}",stream="{table}"}}'
+        assert float(samples[f"floe_stream_rows_written_total{stream}"]) > 0
+
+
 def test_deploying_again_changes_nothing(stack: Stack) -> None:
     told = stack.succeed("floe", "deploy").splitlines()
     assert told == ["Deployments: as declared", "Automations: as declared"]

@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from blocks.errors import ConfigurationError
 from deployments.local import leftovers, stack
 from deployments.local.home import Home, load_secrets
 from deployments.local.stack import StackBusy, StackDown
@@ -86,6 +88,16 @@ def test_two_commands_at_once_are_told_apart(home: Home) -> None:
 def test_without_a_stack_the_next_command_is_named(home: Home) -> None:
     with pytest.raises(StackDown, match="Next: floe up"):
         stack.current()
+
+
+def test_without_any_prefect_server_none_is_started_for_the_moment(home: Home) -> None:
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"),
+    ):
+        stack.reach_prefect()
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        stack.reach_prefect()
 
 
 def test_files_with_secrets_are_the_owners_alone(home: Home) -> None:
