@@ -186,6 +186,7 @@ def synced(lake: duckdb.DuckDBPyConnection, stream: str, rows: int) -> None:
 PARSERS: dict[str, Callable[[str], object]] = {"text/plain": prometheus_text, "openmetrics": open_metrics}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("accept", "parser"), PARSERS.items(), ids=PARSERS)
 def test_a_scrape_tells_of_runs_streams_files_and_queues(
     accept: str, parser: Callable[[str], object], deployment: str, stack: FileStack
@@ -222,6 +223,7 @@ def test_a_scrape_tells_of_runs_streams_files_and_queues(
     assert {samples["floe_up", system] for system in ("prefect", "warehouse", "queue")} == {1}
 
 
+@pytest.mark.thorough
 def test_what_does_not_answer_is_told_and_hides_nothing_else(deployment: str, stack: FileStack) -> None:
     settings = settings_of(stack)
     away = settings.object_store.model_copy(update={"endpoint_url": "http://127.0.0.1:9"})
@@ -236,6 +238,7 @@ def test_what_does_not_answer_is_told_and_hides_nothing_else(deployment: str, st
     assert named(deployment) in text
 
 
+@pytest.mark.thorough
 def test_the_warehouse_is_read_again_only_after_something_ended(stack: FileStack) -> None:
     data = DataMetrics(settings_of(stack), [CRM])
     with connect(stack.warehouse) as lake:  # type: ignore[arg-type]
@@ -253,6 +256,7 @@ def test_the_warehouse_is_read_again_only_after_something_ended(stack: FileStack
         assert reasons(2) == 2
 
 
+@pytest.mark.thorough
 def test_a_warehouse_that_does_not_answer_is_asked_once_a_minute(stack: FileStack, cluster: Cluster) -> None:
     away = settings_of(stack).model_copy(update={"warehouse": stack.warehouse.model_copy(update={"port": 9})})
     data = DataMetrics(away, [CRM])

@@ -5,23 +5,19 @@ The tests of this module are one story on one stack and run in the order in whic
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-import yaml
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -35,15 +31,9 @@ from prefect.states import AwaitingRetry
 from deployments.local import leftovers
 from deployments.prefect_objects import declared_deployments
 from tests.e2e.conftest import ROOT, Stack
+from tests.e2e.contents import CONNECTIONS, STREAMS, checksum, mart_contents
 
 pytestmark = pytest.mark.e2e
-
-CONNECTIONS = {
-    file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "deployments/connections").glob("*.yaml")
-}
-STREAMS = [
-    (source, stream["name"]) for source, spec in sorted(CONNECTIONS.items()) for stream in spec["streams"]
-]
 
 
 @dataclass
@@ -60,30 +50,6 @@ class Told:
 def told() -> Told:
     """What the chapters before have left."""
     return Told()
-
-
-def checksum(rows: Iterable[tuple[Any, ...]]) -> tuple[int, int]:
-    """Return row count and an order-independent checksum over all columns."""
-    count = total = 0
-    for row in rows:
-        text = "\x1f".join(canonical(value) for value in row)
-        total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-        count += 1
-    return count, total
-
-
-def canonical(value: object) -> str:
-    """Return one text for a value, whichever driver it came through."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    return "\x00" if value is None else str(value)
-
-
-def mart_contents(stack: Stack) -> dict[str, tuple[int, int]]:
-    """Return count and checksum of every published mart."""
-    names = stack.query("select view_name from duckdb_views() where schema_name = 'marts'")
-    assert names
-    return {name: checksum(stack.query(f"select * from marts.{name}")) for (name,) in names}
 
 
 def events(stack: Stack) -> list[dict[str, Any]]:
@@ -147,12 +113,6 @@ def test_the_dashboards_page_is_served_with_its_charts(stack: Stack) -> None:
     assert index.is_success
     pages = set(re.findall(r'href="([a-z_]+\.html)"', index.text))
     assert {f"{file.stem}.html" for file in (ROOT / "deployments/dashboards").glob("*.yaml")} <= pages
-
-
-def test_a_second_run_by_hand_changes_no_row_of_the_marts(stack: Stack) -> None:
-    before = mart_contents(stack)
-    stack.succeed("prefect", "deployment", "run", "elt/daily", "--watch", PREFECT_API_URL=stack.prefect_api())
-    assert mart_contents(stack) == before
 
 
 def test_bad_data_in_a_source_fails_the_run_and_readers_keep_the_last_good_state(
@@ -270,16 +230,6 @@ def test_late_sales_and_the_new_week_are_in_the_marts(stack: Stack) -> None:
     assert stock == [(week[0]["rows"],)]
 
 
-def test_a_backfill_says_what_it_would_do_and_upkeep_what_it_did(stack: Stack) -> None:
-    marts = mart_contents(stack)
-    planned = stack.succeed("floe", "backfill", "--source", "crm", "--stream", "customer", "--plan")
-    assert "What the backfill does, in this order" in planned
-    assert re.search(r"replicate/crm\s+read customer anew as a whole", planned), planned
-    freed = stack.succeed("floe", "run", "maintain/daily")
-    assert re.search(r"lake: small files merged into \d+\s+[1-9]", freed), freed
-    assert mart_contents(stack) == marts
-
-
 def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
     said = stack.succeed("floe", "status")
     for service in ("postgres-sources", "airbyte", "event-source", "worker-dbt-host"):
@@ -295,23 +245,6 @@ def test_status_and_logs_tell_what_runs_and_what_ran(stack: Stack) -> None:
     )
     # A client waits for seconds after each request that fails so.
     assert "database is locked" not in (stack.home.logs / "prefect.log").read_text()
-
-
-def test_prometheus_is_given_what_status_tells(stack: Stack) -> None:
-    exporter = stack.start("floe", "metrics", "--port", "0")
-    try:
-        assert exporter.stdout is not None
-        scraped = httpx.get(exporter.stdout.readline().split()[-1], timeout=60).text
-    finally:
-        exporter.terminate()
-        exporter.communicate(timeout=30)
-    samples = dict(line.rsplit(" ", 1) for line in scraped.splitlines() if not line.startswith("#"))
-    assert samples['floe_deployment_last_run_failed{deployment="elt/daily"}'] == "0.0"
-    assert samples['floe_flow_runs_total{deployment="elt/daily",state="failed"}'] == "0.0"
-    assert float(samples['floe_csv_files{dataset="inventory",status="loaded"}']) > 100
-    for source, table in STREAMS:
-        stream = f'{{namespace="public",source="{source}",stream="{table}"}}'
-        assert float(samples[f"floe_stream_rows_written_total{stream}"]) > 0
 
 
 def test_deploying_again_changes_nothing(stack: Stack) -> None:
