@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
@@ -18,6 +15,7 @@ from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
 from flows.retries import by_class
+from flows.step_times import StepTimes
 from flows.transform import transform
 
 POLL_SECONDS = 1
@@ -70,17 +68,17 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Sta
         )
     if (skipped := skipped_for_newer()) is not None:
         return skipped
-    clock = _Clock()
+    times = StepTimes("elt-timing")
     replications = [run_elsewhere.submit(f"replicate/{source}", {"source": source}) for source in sources]
     for dataset in datasets:
-        clock.measure(f"ingest {dataset}", partial(ingest_csv, dataset=dataset))
-    clock.measure("replicate (beyond ingest)", lambda: [future.result() for future in replications])
+        times.measure(f"ingest {dataset}", partial(ingest_csv, dataset=dataset))
+    times.measure("replicate (beyond ingest)", lambda: [future.result() for future in replications])
     for source in sources:
-        clock.measure(f"reconcile {source}", partial(reconcile, source=source, only_when_due=True))
-    clock.measure("transform", transform)
+        times.measure(f"reconcile {source}", partial(reconcile, source=source, only_when_due=True))
+    times.measure("transform", transform)
     if dashboards:
-        clock.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
-    create_table_artifact(key="elt-timing", description="How the time divides", table=clock.rows)
+        times.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
+    times.show("How the time divides")
     return None
 
 
@@ -114,15 +112,3 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
             next_command=f"prefect flow-run logs {run.id}",
         )
     return run.name
-
-
-class _Clock:
-    """Measures the steps of a run."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, object]] = []
-
-    def measure(self, step: str, work: Callable[[], object]) -> None:
-        started = time.monotonic()
-        work()
-        self.rows.append({"step": step, "seconds": round(time.monotonic() - started, 1)})

@@ -68,6 +68,7 @@ SHARED = {
         "flows/test_replicate",
         "flows/test_report",
         "flows/test_retries",
+        "flows/test_step_times",
         "flows/test_transform",
     ),
 }

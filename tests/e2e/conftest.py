@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from blocks.settings import Settings
 from deployments.local import leftovers
-from deployments.local.home import Home
+from deployments.local.home import Home, load_secrets
+from deployments.local.supervision import Supervisor
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +90,17 @@ class Stack:
 
     def prefect_api(self) -> str:
         """Return the URL of the stack's Prefect API."""
-        return f"http://127.0.0.1:{json.loads(self.home.ports_file.read_text())['prefect']}/api"
+        return f"http://127.0.0.1:{self.ports()['prefect']}/api"
+
+    def ports(self) -> dict[str, int]:
+        """Return the port of each service."""
+        return dict(json.loads(self.home.ports_file.read_text()))
+
+    def supervisor(self) -> Supervisor:
+        """Return what runs the services."""
+        return Supervisor(
+            self.home, self.ports()["supervisor"], load_secrets(self.home.secrets_file).supervisor_password
+        )
 
     def source(self, name: str) -> psycopg.Connection:
         """Open a source database."""
@@ -103,10 +115,9 @@ class Stack:
         )
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An empty home in a folder whose name has a space; nothing may run in it afterwards."""
-    root = tmp_path_factory.mktemp("e2e") / "the company"
+@contextmanager
+def stack_in(root: Path) -> Iterator[Stack]:
+    """Give an empty home in a folder; nothing may run in it afterwards."""
     before = os.environ.get("FLOE_HOME")
     os.environ["FLOE_HOME"] = str(root)
     home = Home.open()
@@ -116,3 +127,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield made
     made.run("floe", "down")
     assert leftovers.find(home) == []
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An empty home in a folder whose name has a space; nothing may run in it afterwards."""
+    with stack_in(tmp_path_factory.mktemp("e2e") / "the company") as made:
+        yield made
