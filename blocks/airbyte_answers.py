@@ -20,6 +20,7 @@ from blocks.airbyte_errors import (
     AirbyteUnreachable,
 )
 from blocks.errors import FloeError
+from blocks.retry_after import retry_after
 
 Document = dict[str, Any]
 
@@ -124,7 +125,7 @@ def refusal(what: str, response: httpx.Response) -> FloeError:
     if status == 404:
         return AirbyteNotFound(said, next_command="floe connections plan")
     if status in (408, 429) or (status >= 500 and status != 501):
-        return AirbyteUnreachable(said, retry_after=_retry_after(response))
+        return AirbyteUnreachable(said, retry_after=retry_after(response.headers))
     return AirbyteRequestRefused(said, conflict=status == 409 or _names_a_conflict(body, words))
 
 
@@ -152,10 +153,3 @@ def _message(body: Any) -> str:
     data = body.get("data")
     inner = data.get("message") if isinstance(data, dict) else None
     return str(inner or body.get("detail") or body.get("message") or body.get("title") or "")[:1000]
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None  # absent, or a date: our own backoff does

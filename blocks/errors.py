@@ -36,7 +36,23 @@ class ConfigurationError(PermanentError):
 
 
 class ServiceUnavailable(TransientError):
-    """A server that Floe needs does not answer, or says that it cannot serve now."""
+    """A server that Floe needs does not answer, or says that it cannot serve now.
+
+    Args:
+        what: what failed.
+        retry_after: seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        state: str | None = None,
+        next_command: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(what, state=state, next_command=next_command)
+        self.retry_after = retry_after
 
 
 class DbtFailed(PermanentError):

@@ -22,6 +22,7 @@ from blocks.metabase_errors import (
     MetabaseUnauthorized,
     MetabaseUnreachable,
 )
+from blocks.retry_after import retry_after
 
 Document = dict[str, Any]
 Method = Literal["GET", "POST", "PUT"]
@@ -174,7 +175,7 @@ class MetabaseClient:
         if status == 409:
             return MetabaseBusy(text, next_command="the same again")
         if status == 429 or status >= 500 or 300 <= status < 400:
-            return MetabaseUnreachable(text, retry_after=_seconds(response.headers.get("retry-after")))
+            return MetabaseUnreachable(text, retry_after=retry_after(response.headers))
         return MetabaseRequestRefused(text)
 
     def _shown(self, text: str) -> str:
@@ -193,10 +194,3 @@ def _message(response: httpx.Response) -> str:
         parts = (body.get(name) for name in ("message", "error", "specific-errors", "errors"))
         return "; ".join(str(part) for part in parts if part) or str(body)
     return str(body)
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return None if header is None else float(header)
-    except ValueError:
-        return None

@@ -43,23 +43,7 @@ class MetabaseCardsFail(PermanentError):
 
 
 class MetabaseUnreachable(ServiceUnavailable):
-    """The server does not answer, or cannot serve now.
-
-    Args:
-        what: what failed.
-        retry_after: seconds that the server asked to wait (429), if it did.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        state: str | None = None,
-        next_command: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(what, state=state, next_command=next_command)
-        self.retry_after = retry_after
+    """The server does not answer, or cannot serve now."""
 
 
 class MetabaseBusy(TransientError):

@@ -8,23 +8,18 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import psutil
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun
 
 from blocks.warehouse import Warehouse
 from deployments.run_progress import descendants
 from flows.transform import BUILD
 from tests.benchmarks.measuring import Measure, await_calm, table, take_turns
+from tests.benchmarks.whole_stack import between, ran, say, services, watched
 from tests.e2e.conftest import BIN, ROOT, Stack, stack_in
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(2 * 3600)]
@@ -42,26 +37,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         made.succeed("floe", "up", "--scale", SCALE)
         made.succeed("floe", "run")
         yield made
-
-
-def say(words: str) -> None:
-    sys.stdout.write(f"\n{words}\n")
-
-
-def ran(client: SyncPrefectClient, deployment: str) -> FlowRun:
-    """Run a deployment to its good end."""
-    run = client.create_flow_run_from_deployment(client.read_deployment_by_name(deployment).id)
-    while not (run.state and run.state.is_final()):
-        time.sleep(0.2)
-        run = client.read_flow_run(run.id)
-    assert run.state.is_completed(), run.state
-    return run
-
-
-def between(start: datetime | None, end: datetime | None) -> float:
-    assert start is not None
-    assert end is not None
-    return (end - start).total_seconds()
 
 
 def test_dbt_under_the_flow_takes_hardly_longer_than_dbt_alone(stack: Stack, tmp_path: Path) -> None:
@@ -123,42 +98,9 @@ def covered(spans: Iterable[tuple[datetime | None, datetime | None]]) -> float:
 
 
 def test_server_workers_and_a_transform_fit_a_small_host(stack: Stack) -> None:
-    states = stack.supervisor().states()
-    roots = {name: psutil.Process(int(states[name]["pid"])) for name in SERVICES}
     peak: dict[str, float] = {}
-    with stack.prefect() as client, watched(roots, peak):
+    with stack.prefect() as client, watched(services(stack, *SERVICES), peak):
         ran(client, "transform/marts")
     each = ", ".join(f"{name} {peak[name]:.0f} MB" for name in SERVICES)
     say(f"At scale {SCALE} at most {peak['together']:.0f} MB together: {each}")
     assert peak["together"] < 1500
-
-
-@contextmanager
-def watched(roots: dict[str, psutil.Process], peak: dict[str, float]) -> Iterator[None]:
-    """Keep the most that each process and its descendants took, shared pages counted by share."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.3):
-            now = {
-                name: sum(map(megabytes, [root, *root.children(recursive=True)]))
-                for name, root in roots.items()
-            }
-            now["together"] = sum(now.values())
-            for name, taken in now.items():
-                peak[name] = max(taken, peak.get(name, 0))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def megabytes(process: psutil.Process) -> float:
-    try:
-        return float(process.memory_full_info().pss) / 1024**2
-    except psutil.Error:
-        return 0.0

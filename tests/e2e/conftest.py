@@ -45,9 +45,9 @@ class Stack:
             check=False,
         )
 
-    def succeed(self, *command: str, **variables: str) -> str:
+    def succeed(self, *command: str, timeout: float = 400, **variables: str) -> str:
         """Run a command that must end 0 and return what it printed."""
-        done = self.run(*command, **variables)
+        done = self.run(*command, timeout=timeout, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
