@@ -8,7 +8,6 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
@@ -16,7 +15,7 @@ from blocks import run_history
 from blocks.lake_upkeep import LakeUpkeep
 from blocks.warehouse import Warehouse
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
-from flows.transform import LEASE_SECONDS
+from flows.slot import slot
 
 Days = Annotated[float, Field(ge=1, description="at least 1, longer than any transaction")]
 
@@ -91,7 +90,7 @@ def maintain(
 
 
 def _keep(upkeep: LakeUpkeep, steps: Steps, before: datetime) -> MaintainResult:
-    with concurrency("transform", lease_duration=LEASE_SECONDS, strict=True):
+    with slot("transform"):
         expired = steps.run("end old versions", partial(upkeep.expire, before))
         compacted = steps.run("merge small files", upkeep.compact)
     deleted = steps.run("delete files", upkeep.delete_files)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
-import httpx
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.concurrency.sync import concurrency
 from prefect.context import get_run_context
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
@@ -19,13 +15,11 @@ from blocks.errors import DbtFailed
 from blocks.publication import Publication
 from flows.dbt_nodes import DbtNodes
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.slot import slot
 
 # Unit tests test the models' code on made-up rows: for `make test`, not for every day's data. Exposures
 # are nodes with nothing to do.
 BUILD = ["build", "--exclude-resource-type", "unit_test", "exposure"]
-# The lease of the slot, after which that of a killed process is free again. It is renewed when three quarters
-# have passed, so a Prefect server may be away for a quarter of it: a start takes up to 35 seconds.
-LEASE_SECONDS = 180
 
 
 class TransformResult(BaseModel):
@@ -67,32 +61,6 @@ def transform(
     """
     with slot("transform"):
         return _build_and_publish(full_refresh, Steps(first_pause_seconds))
-
-
-@contextmanager
-def slot(limit: str, lease_seconds: int = LEASE_SECONDS) -> Iterator[None]:
-    """Hold a slot of a global concurrency limit while the block runs.
-
-    Giving it back does not fail what was done: while the Prefect server is away, its lease ends by itself.
-
-    Args:
-        limit: its name.
-        lease_seconds: after a killed process its slot is free again within this time.
-    """
-    done = False
-    try:
-        with concurrency(limit, lease_duration=lease_seconds, strict=True):
-            yield
-            done = True
-    except httpx.HTTPError as error:
-        if not done:
-            raise
-        get_run_logger().warning(
-            "The slot of %s is free in %s seconds, since the server did not take it back: %s",
-            limit,
-            lease_seconds,
-            error,
-        )
 
 
 def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from flows.latest_only import skipped_for_newer
-from flows.transform import slot
+from flows.slot import slot
 
 
 def note(folder: str, what: str) -> None:
