@@ -1,4 +1,4 @@
-"""dbt as flows see it: one subprocess, its structured events, and a verdict from its own results file."""
+"""dbt as flows see it: one subprocess, its events while it runs, and a verdict at its end."""
 
 from __future__ import annotations
 
@@ -8,68 +8,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from blocks.dbt_failures import failed_nodes, without
-from blocks.errors import ConfigurationError, DbtFailed
+from blocks.dbt_events import DbtResult, NodeEvent, listed, parse_event, verdict
+from blocks.dbt_failures import without
+from blocks.dbt_retry import MANIFEST, RESULTS, KeptResults, Remaining, forget
+from blocks.errors import ConfigurationError
 from blocks.settings import ROOT
 from blocks.strict_block import StrictBlock
 from blocks.warehouse import Warehouse
 
 PROJECT = ROOT / "dbt"
-Status = Literal["running", "success", "warn", "error", "skipped"]
-
-# dbt's words for a node's end (dbt/artifacts/schemas/results.py), in ours.
-_STATUS: dict[str, Status] = {
-    "success": "success",
-    "pass": "success",
-    "warn": "warn",
-    "error": "error",
-    "fail": "error",
-    "runtime error": "error",
-    "skipped": "skipped",
-    "partial success": "error",
-}
-
-
-class NodeEvent(BaseModel):
-    """Something happened to one node of the dbt project.
-
-    Attributes:
-        unique_id: dbt's id, e.g. `model.floe.fct_sales`.
-        name: the node's own name.
-        kind: model, snapshot, test, unit_test, seed.
-        status: where the node stands now.
-        message: dbt's line about it.
-        seconds: time taken; 0 while running.
-        total: number of nodes in this run.
-        schema_name: where its relation stands, in lower case; empty for tests.
-    """
-
-    unique_id: str
-    name: str
-    kind: str
-    status: Status
-    message: str = ""
-    seconds: float = 0
-    total: int = 0
-    schema_name: str = ""
-
-
-class DbtResult(BaseModel):
-    """How a dbt run ended, read from its `run_results.json`."""
-
-    nodes: list[NodeEvent]
-    seconds: float
-
-    def count(self, *statuses: Status, kinds: tuple[str, ...] = ()) -> int:
-        """Count the nodes that ended with one of `statuses`, of one of `kinds` (all when empty)."""
-        return sum(node.status in statuses and (not kinds or node.kind in kinds) for node in self.nodes)
 
 
 class DbtProject(StrictBlock):
@@ -85,46 +39,133 @@ class DbtProject(StrictBlock):
     schema_prefix: str = Field("", description="put before each schema's name; empty in production")
     project: Path | None = Field(None, description="folder of the dbt project; empty for Floe's own")
 
-    def run(self, arguments: list[str], on_event: Callable[[NodeEvent], None]) -> DbtResult:
+    def run(
+        self, arguments: list[str], on_event: Callable[[NodeEvent], None], remaining: Remaining | None = None
+    ) -> DbtResult:
         """Run dbt and report each node as it starts and ends.
 
         Args:
             arguments: the dbt command and its options, e.g. `["build", "--select", "..."]`.
             on_event: called for each event, in this thread.
+            remaining: of a failed build with these arguments; only that is run.
 
         Returns:
-            Every node's end, when none failed.
+            Every node's end, when none failed; of what was done before, too.
 
         Raises:
             DbtFailed: a node failed; the message names each with dbt's words, and of a test how many rows
                 failed and the query that shows them.
             ConfigurationError: dbt could not start, parse or compile the project.
         """
-        target, secrets = self.output / "target", self.warehouse.secrets()
-        results = target / "run_results.json"
-        results.unlink(missing_ok=True)
+        results, secrets = self._target / RESULTS, self.warehouse.secrets()
+
+        def on_line(line: str) -> str | None:
+            event = parse_event(line, secrets)
+            if isinstance(event, NodeEvent):
+                on_event(event)
+                return None
+            return event
+
+        if remaining is None:
+            self._dbt(arguments, on_line, [results])
+            return verdict(json.loads(results.read_text()), arguments[0], self._target, secrets)
+        found = remaining.done
+        if remaining.nodes:
+            self._dbt(["retry", "--state", str(remaining.state)], on_line, [results])
+            found = remaining.with_results(json.loads(results.read_text()))
+        # Also for a retry of this retry.
+        results.write_text(json.dumps(found))
+        return verdict(found, arguments[0], self._target, secrets)
+
+    def keep(self, run: str, arguments: list[str]) -> None:
+        """Keep on this host what dbt said of the build that failed just now, and nothing of others.
+
+        Args:
+            run: of the build.
+            arguments: of the build.
+        """
+        self.kept(run).keep(self._target, self.project or PROJECT, self._asked(arguments))
+
+    def kept(self, run: str) -> KeptResults:
+        """Return what this host has of a failed build."""
+        return KeptResults(self._kept / run)
+
+    def forget(self) -> None:
+        """Delete what is kept of failed builds."""
+        forget(self._kept)
+
+    def remaining(self, kept: KeptResults, arguments: list[str]) -> Remaining:
+        """Compare the project with what it was in a failed build; return what of the build is left to do.
+
+        Args:
+            kept: of the build.
+            arguments: with which it is to go on.
+
+        Raises:
+            WholeBuildNeeded: the project or the arguments differ so that everything has to be built.
+            ConfigurationError: dbt cannot parse the project.
+        """
+        kept.check(
+            self.project or PROJECT,
+            self._asked(arguments),
+            undoes_failed_nodes=self.warehouse.undoes_failed_nodes(),
+        )
+        modified: list[str] = []
+
+        def on_line(line: str) -> str | None:
+            name = listed(line)
+            if name is None:
+                found = parse_event(line, self.warehouse.secrets())
+                return found if isinstance(found, str) else None
+            modified.append(name)
+            return None
+
+        state = ["--select", "state:modified", "--state", str(kept.state)]
+        manifest = self._target / MANIFEST
+        self._dbt(["list", *state, "--output", "json", "--output-keys", "unique_id"], on_line, [manifest])
+        return kept.remaining(self._target, modified)
+
+    def _asked(self, arguments: list[str]) -> dict[str, Any]:
+        return {
+            "options of the build": arguments,
+            "target": self.warehouse.dbt_target(),
+            "schema prefix": self.schema_prefix,
+        }
+
+    @property
+    def _target(self) -> Path:
+        return self.output / "target"
+
+    @property
+    def _kept(self) -> Path:
+        return self.output / "failed"
+
+    def _dbt(self, arguments: list[str], on_line: Callable[[str], str | None], writes: list[Path]) -> None:
+        """Run a dbt command; nodes may fail in it, dbt itself may not.
+
+        Args:
+            arguments: the command and its options.
+            on_line: called for each line of its log; returns an error of dbt itself.
+            writes: files that it writes unless it fails; deleted before.
+        """
+        for file in writes:
+            file.unlink(missing_ok=True)
         errors: list[str] = []
         with (
             tempfile.TemporaryFile("w+") as stderr,
             _dbt(self._command(arguments), self._env(), stderr) as process,
         ):
             assert process.stdout is not None  # noqa: S101 - stdout=PIPE was asked for
-            for line in process.stdout:
-                event = parse_event(line, secrets)
-                if isinstance(event, NodeEvent):
-                    on_event(event)
-                elif event:
-                    errors.append(event)
+            errors += filter(None, map(on_line, process.stdout))
             code = process.wait()
             stderr.seek(0)
-            errors += without(secrets, stderr.read()).splitlines()[-5:]
-        if code not in (0, 1) or not results.exists():
+            errors += without(self.warehouse.secrets(), stderr.read()).splitlines()[-5:]
+        if code not in (0, 1) or not all(file.exists() for file in writes):
             raise ConfigurationError(
                 f"dbt {arguments[0]} ended with code {code}: {' | '.join(errors[-5:]) or 'no message'}",
                 state="nothing was published",
                 next_command=f"read {self.output / 'logs' / 'dbt.log'}",
             )
-        return verdict(json.loads(results.read_text()), arguments[0], target, secrets)
 
     def _command(self, arguments: list[str]) -> list[str]:
         options = ["--target", self.warehouse.dbt_target()]
@@ -140,106 +181,11 @@ class DbtProject(StrictBlock):
         return {
             **os.environ,
             **self.warehouse.dbt_environment(),
-            "DBT_TARGET_PATH": str(self.output / "target"),
+            "DBT_TARGET_PATH": str(self._target),
             "DBT_LOG_PATH": str(self.output / "logs"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "FLOE_DBT_SCHEMA_PREFIX": self.schema_prefix,
         }
-
-
-def parse_event(line: str, secrets: Sequence[str] = ()) -> NodeEvent | str | None:
-    """Read one line of dbt's JSON log.
-
-    Args:
-        line: of it.
-        secrets: what must not be in the texts.
-
-    Returns:
-        A `NodeEvent` for a node's start or end, the text of an error of dbt itself, else None.
-        Source: https://docs.getdbt.com/reference/events-logging
-    """
-    try:
-        record = json.loads(line)
-        info, data = record["info"], record.get("data", {})
-    except (ValueError, KeyError, TypeError):
-        return None
-    node = data.get("node_info") or {}
-    if node.get("resource_type") == "operation":
-        return None  # hooks are counted apart from nodes
-    if node.get("unique_id") and (
-        info["name"] == "LogStartLine"
-        or node.get("node_status") in _STATUS
-        or info["name"].startswith("Skip")
-    ):
-        return _node_event(info, data, node, secrets)
-    return without(secrets, str(info.get("msg", ""))) if info.get("level") == "error" else None
-
-
-def _node_event(
-    info: dict[str, Any], data: dict[str, Any], node: dict[str, Any], secrets: Sequence[str]
-) -> NodeEvent:
-    if info["name"] == "LogStartLine":
-        status: Status = "running"
-    elif info["name"].startswith("Skip"):
-        status = "skipped"
-    else:
-        status = _STATUS[node["node_status"]]
-    return NodeEvent(
-        unique_id=node["unique_id"],
-        name=node.get("node_name", node["unique_id"]),
-        kind=node.get("resource_type", "node"),
-        status=status,
-        message=without(secrets, str(info.get("msg", ""))),
-        seconds=float(data.get("execution_time") or 0),
-        total=int(data.get("total") or 0),
-    )
-
-
-def verdict(
-    run_results: dict[str, Any], command: str, target: Path | None = None, secrets: Sequence[str] = ()
-) -> DbtResult:
-    """Judge a run by dbt's own results file, which alone says which nodes were skipped.
-
-    Args:
-        run_results: the parsed `run_results.json`
-            (https://schemas.getdbt.com/dbt/run-results/v6.json).
-        command: the dbt command, for the message.
-        target: dbt's target folder, for the names of compiled files.
-        secrets: what must not be in the message.
-
-    Raises:
-        DbtFailed: a node failed.
-    """
-    nodes = [
-        NodeEvent(
-            unique_id=result["unique_id"],
-            name=result["unique_id"].split(".")[2],
-            kind=result["unique_id"].split(".")[0],
-            status=_STATUS[result["status"]],
-            message=str(result.get("message") or ""),
-            seconds=float(result["execution_time"]),
-            schema_name=_schema_of(result.get("relation_name")),
-        )
-        for result in run_results["results"]
-        if result["status"] != "no-op"  # an exposure, which dbt lists but does not run
-    ]
-    outcome = DbtResult(nodes=nodes, seconds=float(run_results["elapsed_time"]))
-    failing = [result for result in run_results["results"] if _STATUS.get(result["status"]) == "error"]
-    if failed := failed_nodes(failing, target, secrets):
-        raise DbtFailed(
-            f"dbt {command}: {len(failed)} failed, {outcome.count('skipped')} skipped. "
-            + "; ".join(map(str, failed)),
-            state="nothing was published",
-            next_command="mend the data or the model, then floe run transform/marts",
-            failed=failed,
-        )
-    return outcome
-
-
-def _schema_of(relation_name: str | None) -> str:
-    """Return the schema in a rendered relation name: `"lake"."build"."fct_sales"` gives `build`."""
-    parts = (relation_name or "").replace('"', "").split(".")
-    return parts[1].lower() if len(parts) == 3 else ""
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,9 @@ from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
 
 _NEWEST = "order by published_at desc limit 1"
 _BEFORE_CURRENT = "published_at < (select published_at from ops.publications where is_current)"
+_UNFINISHED = "state in ('running', 'failed')"
+# What a version may have done to a table without changing its rows, as `snapshots()` names it.
+_REWRITTEN = {"merge_adjacent", "rewrite_delete", "flushed_inlined", "compacted_table"}
 # As DuckDB writes a view's text: `AT (VERSION => 7)`.
 _AT_VERSION = re.compile(r"at\s*\(\s*version\s*=>\s*(\d+)", re.IGNORECASE)
 
@@ -32,14 +36,60 @@ class DuckLakePublisher:
             "create table if not exists ops.builds (run varchar, state varchar, started_at timestamptz,"
             " ended_at timestamptz)"
         )
+        # The version that the build, or the first of its attempts, began with.
+        self._run("alter table ops.builds add column if not exists began_with bigint")
 
-    def begin(self, run: str) -> bool:
+    def begin(self, run: str) -> str | None:
         """Note that a build starts; restore first if the last one neither published nor restored."""
-        unfinished = self._rows("select run from ops.builds where state = 'running'")
-        for (earlier,) in unfinished:
+        unfinished = self._rows(f"select run, state from ops.builds where {_UNFINISHED} order by state")
+        for earlier, _ in unfinished:
             self.restore(earlier)
-        self._run(f"insert into ops.builds values ({sql_string(run)}, 'running', {_now()}, null)")
-        return bool(unfinished)
+        self._note_begin(run, self._version())
+        return str(unfinished[-1][1]) if unfinished else None
+
+    def leave(self, run: str) -> None:
+        """Note that the build failed; nothing else changes."""
+        self._end(run, "failed")
+
+    def failed(self) -> str | None:
+        """Return the run of the build that was left."""
+        rows = self._rows("select run from ops.builds where state = 'failed'")
+        return str(rows[0][0]) if rows else None
+
+    def has_new_data(self, failed: str, schemas: Collection[str]) -> bool:
+        """Look through every version since the build began for changes of rows or tables in the schemas."""
+        ((since,),) = self._rows(
+            f"select began_with from ops.builds where run = {sql_string(failed)} and state = 'failed'"
+        )
+        if since is None:
+            # It began before this was noted.
+            return True
+        versions = self._rows(
+            f"select snapshot_id, changes from {CATALOG}.snapshots() where snapshot_id >= {since}"
+        )
+        if len(versions) != max((id_ for id_, _ in versions), default=since) - since + 1:
+            # `maintain` has ended some of them.
+            return True
+        relations = self._relations(schemas)
+        changed = {
+            identity
+            for id_, changes in versions
+            if id_ > since
+            for kind, identities in (changes or {}).items()
+            if kind not in _REWRITTEN
+            for identity in identities
+        }
+        return any(
+            str(id_) in changed or begin > since or (end or 0) > since for id_, begin, end in relations
+        )
+
+    def go_on(self, failed: str, run: str) -> None:
+        """Note both in one transaction; what is new is asked from the first attempt on."""
+        condition = f"run = {sql_string(failed)} and state = 'failed'"
+        with _Transaction(self._cursor):
+            ((since,),) = self._rows(f"select began_with from ops.builds where {condition}")
+            self._run(f"update ops.builds set state = 'continued' where {condition}")
+            self._note_begin(run, since)
 
     def publish(self, run: str, models: list[str]) -> Publication:
         """Repoint the views of `marts` to the build tables' current version in one transaction."""
@@ -186,10 +236,27 @@ class DuckLakePublisher:
         )
         return {name for (name,) in rows}
 
+    def _relations(self, schemas: Collection[str]) -> list[tuple[int, int, int | None]]:
+        """Return id, first and last version of the tables and views that schemas have or had."""
+        catalog, names = f"__ducklake_metadata_{CATALOG}", ", ".join(map(sql_string, sorted(schemas)))
+        ofs = [
+            f"select r.{kind}_id, r.begin_snapshot, r.end_snapshot from {catalog}.ducklake_{kind} as r"
+            f" inner join {catalog}.ducklake_schema as s on s.schema_id = r.schema_id"
+            f" where lower(s.schema_name) in ({names or 'null'})"
+            for kind in ("table", "view")
+        ]
+        return self._rows(" union all ".join(ofs))
+
+    def _note_begin(self, run: str, version: int) -> None:
+        self._run(
+            "insert into ops.builds (run, state, started_at, began_with)"
+            f" values ({sql_string(run)}, 'running', {_now()}, {version})"
+        )
+
     def _end(self, run: str, state: str) -> None:
         self._run(
             f"update ops.builds set state = {sql_string(state)}, ended_at = {_now()}"
-            f" where run = {sql_string(run)} and state = 'running'"
+            f" where run = {sql_string(run)} and {_UNFINISHED}"
         )
 
     # Values stand in the statement as literals: bound ones make DuckDB import pandas, which takes as

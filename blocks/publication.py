@@ -7,12 +7,18 @@ dbt works in `build`, which continues from run to run. After every test passed:
 - Snowflake: `MARTS_NEXT` is cloned from `BUILD` and swapped with `MARTS`; the old set stays as
   `MARTS_PREVIOUS`.
 
-After a failure, `build` and `snapshots` are brought back to what is published, so that history
-keeps no trace of a bad run and the next one starts from the last good state.
+A build whose nodes failed stays as it is, noted as failed, so that a retry of its run can go on with it.
+Every other build begins with `build` and `snapshots` brought back to what is published, and so does every
+other failure end, so that history keeps no trace of a bad run and the next one starts from the last good
+state.
+
+Each attempt at a build is a row of `ops.builds`; its `state` is `running` (also after its process was
+killed), then `published`, `restored`, `failed`, or `continued` by the attempt that took it up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -46,8 +52,29 @@ class Publication:
 class Publisher(Protocol):
     """What `transform` asks of either engine."""
 
-    def begin(self, run: str) -> bool:
-        """Note that a build starts; first restore what a killed run left. Return whether it had to."""
+    def begin(self, run: str) -> str | None:
+        """Note that a build starts; first restore what a failed or killed run left.
+
+        Returns:
+            The state of what was restored, `failed` or `running`; None when nothing had to be.
+        """
+
+    def leave(self, run: str) -> None:
+        """Note that a build failed, and leave build and snapshots as they are for a retry of its run."""
+
+    def failed(self) -> str | None:
+        """Return the run whose failed build still stands in build and snapshots."""
+
+    def has_new_data(self, failed: str, schemas: Collection[str]) -> bool:
+        """Tell whether something in the schemas changed since a failed build began, or nobody knows any more.
+
+        Args:
+            failed: the build's run.
+            schemas: what the project reads, in lower case.
+        """
+
+    def go_on(self, failed: str, run: str) -> None:
+        """Note that a run takes up a failed build where it stands; it may be the same run."""
 
     def publish(self, run: str, models: list[str]) -> Publication:
         """Let readers see the build's tables `models`, all at once."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from blocks.publication import NothingToRollBack, Publication
-from lambda_csv_loader.ducklake import sql_name
+from lambda_csv_loader.ducklake import sql_name, sql_string
 
 DDL = (
     "create schema if not exists OPS",
@@ -20,7 +21,10 @@ DDL = (
     " MODELS varchar, RUN varchar, IS_CURRENT boolean)",
     "create table if not exists OPS.BUILDS (RUN varchar, STATE varchar, STARTED_AT timestamp_tz,"
     " ENDED_AT timestamp_tz)",
+    # When the build, or the first of its attempts, began, by the clock of Snowflake, which dates its tables.
+    "alter table OPS.BUILDS add column if not exists BEGAN_WITH timestamp_tz",
 )
+_UNFINISHED = "STATE in ('running', 'failed')"
 
 
 class SnowflakePublisher:
@@ -37,13 +41,49 @@ class SnowflakePublisher:
         for statement in DDL:
             self._run(statement)
 
-    def begin(self, run: str) -> bool:
+    def begin(self, run: str) -> str | None:
         """Note that a build starts; restore first if the last one neither published nor restored."""
-        unfinished = self._rows("select RUN from OPS.BUILDS where STATE = 'running'")
-        for (earlier,) in unfinished:
+        unfinished = self._rows(f"select RUN, STATE from OPS.BUILDS where {_UNFINISHED} order by STATE")
+        for earlier, _ in unfinished:
             self.restore(earlier)
-        self._run("insert into OPS.BUILDS values (%s, 'running', %s, null)", [run, _now()])
-        return bool(unfinished)
+        self._run(
+            "insert into OPS.BUILDS (RUN, STATE, STARTED_AT, BEGAN_WITH)"
+            " select %s, 'running', %s, current_timestamp()",
+            [run, _now()],
+        )
+        return str(unfinished[-1][1]) if unfinished else None
+
+    def leave(self, run: str) -> None:
+        """Note that the build failed; nothing else changes."""
+        self._end(run, "failed")
+
+    def failed(self) -> str | None:
+        """Return the run of the build that was left."""
+        rows = self._rows("select RUN from OPS.BUILDS where STATE = 'failed'")
+        return str(rows[0][0]) if rows else None
+
+    def has_new_data(self, failed: str, schemas: Collection[str]) -> bool:
+        """Ask when each table of the schemas was last changed; Snowflake's own upkeep counts, too.
+
+        Source: https://docs.snowflake.com/en/sql-reference/info-schema/tables (LAST_ALTERED)
+        """
+        names = ", ".join(sql_string(schema.upper()) for schema in sorted(schemas))
+        changed = self._rows(
+            "select count(*) from INFORMATION_SCHEMA.TABLES"
+            f" where TABLE_SCHEMA in ({names or 'null'}) and LAST_ALTERED >="
+            " (select max(BEGAN_WITH) from OPS.BUILDS where RUN = %s and STATE = 'failed')",
+            [failed],
+        )
+        return bool(changed[0][0])
+
+    def go_on(self, failed: str, run: str) -> None:
+        """Note the new attempt, then that the failed one was taken up; a kill between leaves both."""
+        self._run(
+            "insert into OPS.BUILDS (RUN, STATE, STARTED_AT, BEGAN_WITH)"
+            " select %s, 'running', %s, BEGAN_WITH from OPS.BUILDS where RUN = %s and STATE = 'failed'",
+            [run, _now(), failed],
+        )
+        self._run("update OPS.BUILDS set STATE = 'continued' where RUN = %s and STATE = 'failed'", [failed])
 
     def publish(self, run: str, models: list[str]) -> Publication:
         """Clone the build, drop what is no mart, grant, swap, and keep the old set as MARTS_PREVIOUS.
@@ -77,12 +117,17 @@ class SnowflakePublisher:
         return publication
 
     def restore(self, run: str) -> None:
-        """Clone build and snapshots back from the published copies; empty them before the first."""
-        if self.current() is None:
+        """Clone build and snapshots back from the last published copies; empty them before the first.
+
+        The last one counts even after a rollback, which changes what readers see, not history.
+        """
+        current, last = self.current(), self._publication("order by PUBLISHED_AT desc limit 1")
+        if last is None:
             self._run("create or replace schema BUILD")
             self._run("create or replace schema SNAPSHOTS")
         else:
-            self._run("create or replace schema BUILD clone MARTS")
+            marts = "MARTS" if last == current else "MARTS_PREVIOUS"
+            self._run(f"create or replace schema BUILD clone {marts}")
             self._run("create or replace schema SNAPSHOTS clone SNAPSHOTS_PUBLISHED")
         self._end(run, "restored")
 
@@ -123,15 +168,15 @@ class SnowflakePublisher:
 
     def _end(self, run: str, state: str) -> None:
         self._run(
-            "update OPS.BUILDS set STATE = %s, ENDED_AT = %s where RUN = %s and STATE = 'running'",
+            f"update OPS.BUILDS set STATE = %s, ENDED_AT = %s where RUN = %s and {_UNFINISHED}",
             [state, _now(), run],
         )
 
     def _run(self, statement: str, parameters: list[object] | None = None) -> None:
         self._cursor.execute(statement, parameters)
 
-    def _rows(self, query: str) -> list[Any]:
-        self._cursor.execute(query)
+    def _rows(self, query: str, parameters: list[object] | None = None) -> list[Any]:
+        self._cursor.execute(query, parameters)
         return list(self._cursor.fetchall())
 
 

@@ -111,6 +111,10 @@ class Warehouse(StrictBlock):
         """Return the name of the target in `dbt/profiles.yml`."""
         return "local" if isinstance(self.target, DuckLakeSettings) else "snowflake"
 
+    def undoes_failed_nodes(self) -> bool:
+        """Tell whether a dbt node that fails leaves nothing behind: on DuckLake each is one transaction."""
+        return isinstance(self.target, DuckLakeSettings)
+
     def secrets(self) -> list[str]:
         """Return what dbt is given and must never show; DuckLake's password is in a file of its own."""
         return [] if isinstance(self.target, DuckLakeSettings) else _secrets(self.target)

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State, StateDetails, StateType, TaskRun
-from prefect.context import get_run_context
+from prefect.context import FlowRunContext, get_run_context
 from prefect.events import Event
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import task_run_logger
@@ -26,7 +26,7 @@ from prefect.states import Completed, Failed, Running
 from prefect.types import DateTime
 from prefect.utilities.engine import emit_task_run_state_change_event
 
-from blocks.dbt import NodeEvent
+from blocks.dbt_events import NodeEvent
 from blocks.dbt_failures import FailedNode
 from flows.stream_bars import drawn
 
@@ -62,7 +62,11 @@ class DbtNodes:
     """
 
     def __init__(self, progress_key: str) -> None:
-        self._flow_run = get_run_context().flow_run.id  # type: ignore[union-attr]
+        flow_run = cast(FlowRunContext, get_run_context()).flow_run
+        assert flow_run is not None  # noqa: S101 - flows report within their run
+        self._flow_run = flow_run.id
+        # The server knows a task run of a flow run by its key: what an earlier attempt says of a node stays.
+        self._attempt = f" in attempt {flow_run.run_count}" if flow_run.run_count > 1 else ""
         self._logger = get_run_logger()
         self._task_runs: dict[str, TaskRun] = {}
         self._last_events: dict[str, Event | None] = {}
@@ -122,7 +126,7 @@ class DbtNodes:
             name=name,
             flow_run_id=self._flow_run,
             task_key=_dbt_node.task_key,
-            dynamic_key=unique_id,
+            dynamic_key=unique_id + self._attempt,
             run_count=1,
             start_time=at,
         )

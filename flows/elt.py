@@ -47,8 +47,9 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Sta
     Replications run side by side on their own work pool; files, reconciliations and dbt run here, since
     their host is this one; the dashboards are made on theirs. A step that fails ends the run: what came
     before it stays, what comes after it is not started, and readers keep the last good marts.
-    Retrying the run (in the UI, or by the server after a crash) does only what was not completed. Of
-    several scheduled runs that are due at once, the latest works and the others end as Skipped.
+    Retrying the run (in the UI, or by the server after a crash) does only what was not completed, and of a
+    build whose nodes failed only what was left. Of several scheduled runs that are due at once, the latest
+    works and the others end as Skipped.
 
     Args:
         sources: the databases to replicate and reconcile, by the names of their connections

@@ -10,10 +10,13 @@ from prefect.context import get_run_context
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
-from blocks.dbt import DbtProject, DbtResult
+from blocks.dbt import DbtProject
+from blocks.dbt_events import DbtResult
+from blocks.dbt_retry import Remaining
 from blocks.errors import DbtFailed
 from blocks.publication import Publication
 from flows.dbt_nodes import DbtNodes
+from flows.failed_build import leave, take_up
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
 from flows.slot import slot
 
@@ -29,7 +32,8 @@ class TransformResult(BaseModel):
         models: models built.
         snapshots: snapshots taken.
         tests_passed: tests that passed; tests_warned: those that only warn.
-        dbt_seconds: dbt's own time.
+        done_before: nodes of these that an attempt before this one had done.
+        dbt_seconds: dbt's own time, in all attempts.
         publication_id: the set of marts that readers see now.
     """
 
@@ -37,6 +41,7 @@ class TransformResult(BaseModel):
     snapshots: int
     tests_passed: int
     tests_warned: int
+    done_before: int
     dbt_seconds: float
     publication_id: str
 
@@ -47,9 +52,12 @@ def transform(
 ) -> TransformResult:
     """Run dbt over everything, then let readers see the new marts, all at once.
 
-    A failing model or test publishes nothing: readers keep the last good set, and the build tables
-    and the history go back to it. The steps before and after dbt are tried again when the warehouse
-    did not answer; dbt tells of a lost warehouse in words only, so its failures are never transient.
+    A failing model or test publishes nothing: readers keep the last good set. Retrying the run (in the UI)
+    then builds only what failed and what was skipped after it, as `dbt retry` does, unless data have come
+    since or the project is another; any other run starts with the build tables and the history of the last
+    good set, and so does everything that ends in another way. The steps before and after dbt are tried again
+    when the warehouse did not answer; dbt tells of a lost warehouse in words only, so its failures are never
+    transient.
 
     Args:
         full_refresh: rebuild incremental models from the beginning
@@ -66,8 +74,9 @@ def transform(
 def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
     project = cast(DbtProject, DbtProject.load("dbt"))
     run = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
+    arguments = BUILD + (["--full-refresh"] if full_refresh else [])
 
-    def begin() -> bool:
+    def begin() -> str | None:
         with project.warehouse.publisher() as publisher:
             return publisher.begin(run)
 
@@ -75,10 +84,15 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         with project.warehouse.publisher() as publisher:
             publisher.restore(run)
 
-    if steps.run("begin the build", begin):
-        get_run_logger().warning("An earlier build ended without a word; restored what is published")
+    remaining = take_up(project, run, arguments, steps)
+    if remaining is None and (restored := steps.run("begin the build", begin)) is not None:
+        how = "failed" if restored == "failed" else "ended without a word"
+        get_run_logger().warning("An earlier build %s; restored what is published", how)
     try:
-        result = _build(project, full_refresh)
+        result = _build(project, arguments, remaining)
+    except DbtFailed:
+        leave(project, run, arguments, steps)
+        raise
     except Exception:
         steps.run("restore what is published", restore)
         raise
@@ -87,13 +101,14 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         restore()
         raise
     publication = steps.run("publish", lambda: _publish(project, run, result))
-    return _summary(result, publication.publication_id)
+    project.forget()
+    return _summary(result, publication.publication_id, remaining.count_done if remaining else 0)
 
 
-def _build(project: DbtProject, full_refresh: bool) -> DbtResult:
+def _build(project: DbtProject, arguments: list[str], remaining: Remaining | None) -> DbtResult:
     nodes = DbtNodes("transform-build")
     try:
-        return project.run(BUILD + (["--full-refresh"] if full_refresh else []), nodes.report)
+        return project.run(arguments, nodes.report, remaining)
     except DbtFailed as failure:
         nodes.explain(failure.failed, "transform-failures")
         raise
@@ -110,12 +125,13 @@ def marts(result: DbtResult) -> list[str]:
     return sorted(node.name for node in result.nodes if node.kind == "model" and node.schema_name == "build")
 
 
-def _summary(result: DbtResult, publication_id: str) -> TransformResult:
+def _summary(result: DbtResult, publication_id: str, done_before: int) -> TransformResult:
     summary = TransformResult(
         models=result.count("success", kinds=("model",)),
         snapshots=result.count("success", kinds=("snapshot",)),
         tests_passed=result.count("success", kinds=("test", "unit_test")),
         tests_warned=result.count("warn", kinds=("test", "unit_test")),
+        done_before=done_before,
         dbt_seconds=result.seconds,
         publication_id=publication_id,
     )
@@ -127,6 +143,7 @@ def _summary(result: DbtResult, publication_id: str) -> TransformResult:
             {"what": "snapshots taken", "count": summary.snapshots},
             {"what": "tests passed", "count": summary.tests_passed},
             {"what": "tests warned", "count": summary.tests_warned},
+            {"what": "of these, done by an earlier attempt", "count": summary.done_before},
         ],
     )
     return summary

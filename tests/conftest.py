@@ -67,6 +67,7 @@ SHARED = {
         "flows/test_reconcile_flow",
         "flows/test_replicate",
         "flows/test_report",
+        "flows/test_retried_build",
         "flows/test_retries",
         "flows/test_step_times",
         "flows/test_transform",

@@ -92,7 +92,7 @@ def test_a_build_that_ended_without_a_word_is_restored_by_the_next(
     publisher.publish("run-1", ["fct_sales"])
     publisher.begin("run-killed")
     lake_connection.execute("delete from build.fct_sales")
-    assert publisher.begin("run-3") is True
+    assert publisher.begin("run-3") == "running"
     assert rows(lake, "build.fct_sales") == [(1,)]
     assert rows(lake, "(select run, state from ops.builds)") == [
         ("run-1", "published"),
@@ -148,3 +148,109 @@ def test_old_sets_are_given_up_but_for_the_three_that_are_needed(
     assert publisher.rollback().publication_id == ids[1]
     with pytest.raises(NothingToRollBack, match="gave up the sets before"):
         publisher.rollback()
+
+
+def test_a_failed_build_is_left_until_another_run_begins(
+    publisher: DuckLakePublisher, lake: DuckLakeSettings, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    publisher.begin("run-1")
+    publisher.publish("run-1", ["fct_sales"])
+    publisher.begin("run-2")
+    lake_connection.execute("insert into build.fct_sales values (2)")
+    publisher.leave("run-2")
+    assert publisher.failed() == "run-2"
+    assert rows(lake, "build.fct_sales") == [(1,), (2,)]
+    assert rows(lake, "marts.fct_sales") == [(1,)]
+    assert publisher.begin("run-3") == "failed"
+    assert publisher.failed() is None
+    assert rows(lake, "build.fct_sales") == [(1,)]
+
+
+def test_a_retry_takes_a_failed_build_up_where_it_stands_and_publishes_it(
+    publisher: DuckLakePublisher, lake: DuckLakeSettings, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    for _ in range(2):
+        publisher.begin("run-1") if publisher.failed() is None else publisher.go_on("run-1", "run-1")
+        lake_connection.execute("insert into build.fct_sales values (2)")
+        publisher.leave("run-1")
+    # A run that calls `transform` gives each attempt a run of its own.
+    publisher.go_on("run-1", "run-2")
+    assert publisher.failed() is None
+    publisher.publish("run-2", ["fct_sales"])
+    assert rows(lake, "marts.fct_sales") == [(1,), (2,), (2,)]
+    attempts = lake_connection.execute("select run, state from ops.builds order by started_at").fetchall()
+    assert attempts == [("run-1", "continued"), ("run-1", "continued"), ("run-2", "published")]
+
+
+@pytest.mark.thorough
+def test_a_failed_build_reverts_to_the_last_published_set_also_after_a_rollback(
+    publisher: DuckLakePublisher, lake: DuckLakeSettings, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    for number in (2, 3):
+        publisher.begin(f"run-{number}")
+        publisher.publish(f"run-{number}", ["fct_sales"])
+        lake_connection.execute(f"insert into build.fct_sales values ({number})")
+    publisher.begin("run-4")
+    publisher.leave("run-4")
+    publisher.rollback()
+    assert rows(lake, "marts.fct_sales") == [(1,)]
+    publisher.begin("run-5")
+    assert rows(lake, "build.fct_sales") == [(1,), (2,)]
+    assert rows(lake, "marts.fct_sales") == [(1,)]
+
+
+NEW_DATA = (
+    "insert into raw_crm.orders values (1)",
+    "insert into raw_crm.orders select range from range(1000)",
+    "update raw_crm.orders set n = 7 where n = 3",
+    "delete from raw_crm.orders where n = 4",
+    "alter table raw_crm.orders add column more int",
+    "create table raw_crm.__floe_repairs_orders (n int)",
+    "create view raw_crm.seen as select 1 as n",
+    "drop table raw_crm.late",
+    "truncate table raw_crm.orders",
+    "create or replace table raw_crm.orders as select 3 as n",
+)
+NO_NEW_DATA = (
+    "select 1",
+    "call ducklake_merge_adjacent_files('lake', 'orders', schema => 'raw_crm')",
+    "call ducklake_flush_inlined_data('lake')",
+    "insert into build.fct_sales values (2)",
+    "insert into raw_other.orders values (2)",
+)
+
+
+@pytest.mark.thorough
+def test_data_that_came_since_a_build_began_are_noticed_and_nothing_else(
+    publisher: DuckLakePublisher, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    lake_connection.execute(
+        "create schema raw_crm; create schema raw_other; create table raw_other.orders (n int);"
+        "create table raw_crm.orders (n int); create table raw_crm.late (n int);"
+        "insert into raw_crm.orders values (3)"
+    )
+    for number in range(3):
+        lake_connection.execute(f"insert into raw_crm.orders select range + {number} from range(1000)")
+    found: dict[str, bool] = {}
+    for change in (*NO_NEW_DATA, *NEW_DATA):
+        publisher.begin(change)
+        lake_connection.execute(change)
+        publisher.leave(change)
+        # Also when a second attempt has failed, the data are those of the first.
+        publisher.go_on(change, "again")
+        publisher.leave("again")
+        found[change] = publisher.has_new_data("again", {"raw_crm", "raw_never_made"})
+        lake_connection.execute("delete from ops.builds")
+    assert found == dict.fromkeys(NO_NEW_DATA, False) | dict.fromkeys(NEW_DATA, True)
+
+
+def test_data_count_as_new_once_the_versions_since_have_ended(
+    publisher: DuckLakePublisher, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    publisher.begin("run-1")
+    lake_connection.execute("insert into build.fct_sales values (2)")
+    publisher.leave("run-1")
+    assert not publisher.has_new_data("run-1", {"raw_crm"})
+    began = lake_connection.execute("select began_with from ops.builds").fetchall()[0][0]
+    lake_connection.execute(f"call ducklake_expire_snapshots('lake', versions => [{began + 1}])")
+    assert publisher.has_new_data("run-1", {"raw_crm"})

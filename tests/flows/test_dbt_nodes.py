@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.context import get_run_context
 
-from blocks.dbt import NodeEvent, Status
+from blocks.dbt_events import NodeEvent, Status
 from flows.dbt_nodes import DbtNodes
 
 STATES: list[tuple[Status, tuple[StateType, str, str]]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State
 
-from blocks.dbt import PROJECT, DbtProject
+from blocks.dbt import DbtProject
 from blocks.errors import DbtFailed
 from blocks.warehouse import Warehouse
 from flows.transform import transform
@@ -28,15 +27,9 @@ from lambda_csv_loader.ducklake import DuckLakeSettings
 from tests.airbyte_service import new_lake_in, until
 from tests.conftest import Cluster
 from tests.flaky_port import FlakyPort, flaky_port
+from tests.small_project import small_project
 from tests.step_runs import tries
 
-DBT_PROJECT = """
-name: floe
-version: "1.0.0"
-profile: floe
-models: {floe: {+materialized: table, +schema: build}}
-data_tests: {floe: {+store_failures: true, +schema: test_failures}}
-"""
 TESTED = "models: [{name: doubled, columns: [{name: id, data_tests: [unique]}]}]\n"
 
 
@@ -51,11 +44,7 @@ def lake(
 @pytest.fixture
 def project(prefect_server: None, lake: DuckLakeSettings, tmp_path: Path) -> Iterator[tuple[Path, FlakyPort]]:
     """The block `dbt` of a project without models, its lake behind a port that hangs up when told to."""
-    folder = tmp_path / "project"
-    (folder / "models").mkdir(parents=True)
-    (folder / "dbt_project.yml").write_text(DBT_PROJECT)
-    shutil.copy(PROJECT / "profiles.yml", folder)
-    shutil.copytree(PROJECT / "macros", folder / "macros")
+    folder = small_project(tmp_path / "project")
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name("transform", 1)
     with flaky_port(lake.port) as flaky:
@@ -113,7 +102,7 @@ def test_a_failed_build_tells_the_sql_and_the_failing_rows_and_an_absent_warehou
     rows = {row["node"]: (row["failing rows"], row["see them"]) for row in json.loads(table.data)}
     assert rows == {"test unique_doubled_id": (1, query), "model broken": (None, "")}
 
-    steps = {"begin the build": 2, "restore what is published": 1}
+    steps = {"begin the build": 2, "leave the build for a retry": 1}
     assert tries(ended, *steps) == steps
 
 

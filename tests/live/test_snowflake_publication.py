@@ -59,3 +59,19 @@ def test_publish_restore_and_rollback(warehouse: Warehouse, cursor: Cursor) -> N
         assert amounts(cursor, "MARTS") == [1, 3]
         publisher.rollback()
         assert amounts(cursor, "MARTS") == [1]
+
+
+def test_a_failed_build_is_left_and_new_data_are_noticed(warehouse: Warehouse, cursor: Cursor) -> None:
+    cursor.execute("create or replace schema RAW_SCRATCH")
+    cursor.execute("create table RAW_SCRATCH.ORDERS as select 1 as ID")
+    with warehouse.publisher() as publisher:
+        publisher.begin("run-1")
+        publisher.leave("run-1")
+        assert publisher.failed() == "run-1"
+        assert not publisher.has_new_data("run-1", {"raw_scratch"})
+        publisher.go_on("run-1", "run-2")
+        publisher.leave("run-2")
+        cursor.execute("insert into RAW_SCRATCH.ORDERS values (2)")
+        assert publisher.has_new_data("run-2", {"raw_scratch"})
+        assert publisher.begin("run-3") == "failed"
+    cursor.execute("drop schema RAW_SCRATCH")

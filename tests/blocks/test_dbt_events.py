@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from blocks.dbt import NodeEvent, parse_event, verdict
+from blocks.dbt_events import NodeEvent, parse_event, verdict
 from blocks.errors import DbtFailed
 from blocks.warehouse import Warehouse
 from lambda_csv_loader.settings import SnowflakeSettings
