@@ -51,7 +51,10 @@ def diff(
         typer.Option("--output", "-o", help="write every row that differs into this folder, as CSV"),
     ] = None,
 ) -> None:
-    """Compare built marts with the published ones, row by row: what readers would see change."""
+    """Compare built marts with the published ones, row by row: what readers would see change.
+
+    After a failed build these are the marts as far as it came; the next run starts from the published ones.
+    """
     from deployments.local.stack import enter_if_running
 
     enter_if_running()
