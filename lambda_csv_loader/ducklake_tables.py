@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
 from lambda_csv_loader.ops_tables import OPS_TABLES, declared
@@ -50,15 +52,34 @@ def prepare_dataset(session: Session, dataset: str, contract: Contract | None) -
     session.prepared.add(mark)
 
 
-def _prepare_table(session: Session, contract: Contract) -> None:
-    wanted = {column.name: column.column_type.declared for column in contract.columns}
-    wanted |= {"_file_id": "varchar", "_file_row": "bigint", "_loaded_at": "timestamptz"}
-    found = dict(
-        session.rows(
-            _names("duckdb_columns()", "column_name, data_type", contract.schema_name)
-            + f" and table_name = {sql_string(contract.dataset)}"
-        )
+class TableColumn(NamedTuple):
+    """A column of a dataset's table as it is in the lake; the type is DuckDB's, in lower case."""
+
+    kind: str
+    nullable: bool
+
+
+def table_columns(session: Session, contract: Contract) -> dict[str, TableColumn]:
+    """Return the columns that a dataset's table has, by name; none where there is no table."""
+    rows = session.rows(
+        _names("duckdb_columns()", "column_name, lower(data_type), is_nullable", contract.schema_name)
+        + f" and table_name = {sql_string(contract.dataset)}"
     )
+    return {name: TableColumn(kind, nullable) for name, kind, nullable in rows}
+
+
+def declared_kinds(contract: Contract) -> dict[str, str]:
+    """Return the columns that a dataset's table ought to have, with their types as `TableColumn` has them."""
+    return {name: _shown_type(kind) for name, kind in _wanted(contract).items()}
+
+
+def _wanted(contract: Contract) -> dict[str, str]:
+    wanted = {column.name: column.column_type.declared for column in contract.columns}
+    return wanted | {"_file_id": "varchar", "_file_row": "bigint", "_loaded_at": "timestamptz"}
+
+
+def _prepare_table(session: Session, contract: Contract) -> None:
+    wanted, found = _wanted(contract), table_columns(session, contract)
     table = sql_name(contract.schema_name, contract.dataset)
     if not found:
         required = {column.name for column in contract.columns if not column.nullable}
@@ -70,9 +91,9 @@ def _prepare_table(session: Session, contract: Contract) -> None:
         session.execute(f"create table {table} ({columns})")
         return
     wrong = [
-        f"{name} is {found[name].lower()}, declared {kind}"
+        f"{name} is {found[name].kind}, declared {kind}"
         for name, kind in wanted.items()
-        if name in found and found[name].lower() != _shown_type(kind)
+        if name in found and found[name].kind != _shown_type(kind)
     ]
     if wrong:
         raise TableMismatch(

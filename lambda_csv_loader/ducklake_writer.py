@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, sql_name, sql_string
+from lambda_csv_loader.ducklake_files import AddedFiles
 from lambda_csv_loader.ducklake_tables import prepare_dataset, prepare_ops
 from lambda_csv_loader.keys import engine_config
 from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent, decide_all
@@ -43,6 +44,7 @@ class DuckLakeWriter:
             open_connection: makes the connection; one with two threads when None.
         """
         self._session = Session(open_connection or (lambda: _open(settings)))
+        self._data_path = settings.data_path
 
     def known(self, dataset: str, file_ids: Sequence[str]) -> dict[str, LedgerRow]:
         """Return the ledger rows of these versions."""
@@ -110,14 +112,19 @@ class DuckLakeWriter:
         if not fresh:
             execute("rollback")
             return decisions
-        if contract is not None:
-            self._write_rows(contract, to_load(fresh))
-        self._write_ledger([made for _, made in fresh])
-        self._write_rejects(dataset, fresh)
+        added = AddedFiles(self._session, self._data_path)
+        try:
+            if contract is not None:
+                self._write_rows(contract, to_load(fresh), added)
+            self._write_ledger([made for _, made in fresh])
+            self._write_rejects(dataset, fresh)
+        except BaseException:
+            added.take_back()
+            raise
         execute("commit")
         return decisions
 
-    def _write_rows(self, contract: Contract, loads: list[Load]) -> None:
+    def _write_rows(self, contract: Contract, loads: list[Load], added: AddedFiles) -> None:
         if not loads:
             return
         table = sql_name(contract.schema_name, contract.dataset)
@@ -126,12 +133,17 @@ class DuckLakeWriter:
             self._session.execute(f"delete from {table} where {_condition(gone, contract)}")
         staged = [candidate.staged for candidate, _ in loads if candidate.staged is not None]
         tables = [each.table for each in staged if each.table is not None]
-        sources = [f"read_parquet({sql_string(each.parquet)})" for each in staged if each.parquet is not None]
+        files = [each for each in staged if each.parquet is not None]
+        folder = added.folder_of(contract) if files and contract.mode != "upsert" else None
+        written, sources = 0, []
+        if folder is not None:
+            written = sum(added.add(contract, each, folder) for each in files)
+        else:
+            sources = [f"read_parquet({sql_string(each.parquet)})" for each in files]
         if tables:
             self._session.lend(_STAGED, pa.concat_tables(tables))
             sources.append(_STAGED)
         columns = ", ".join(sql_name(name) for name in (*contract.names, "_file_id", "_file_row"))
-        written = 0
         for source in sources:
             kept = ""
             if contract.mode == "upsert":

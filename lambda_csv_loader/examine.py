@@ -17,6 +17,7 @@ from lambda_csv_loader.object_store import (
     ObjectUnreadable,
 )
 from lambda_csv_loader.quarantine import quarantine
+from lambda_csv_loader.staging import IN_MEMORY
 from lambda_csv_loader.validate import Report, validate
 from lambda_csv_loader.verdict import Verdict
 
@@ -26,14 +27,15 @@ RESTARTS = 3
 class Examiner:
     """Turns objects of a bucket into candidates for the ledger. Threads may share it."""
 
-    def __init__(self, bucket: Bucket, folder: Path | None) -> None:
+    def __init__(self, bucket: Bucket, folder: Path | None, in_memory: int = IN_MEMORY) -> None:
         """Keep the parts.
 
         Args:
             bucket: where the objects are.
             folder: for staged files; the system's temporary folder when None.
+            in_memory: rows above this many bytes are staged in a file.
         """
-        self._bucket, self._folder = bucket, folder
+        self._bucket, self._folder, self._in_memory = bucket, folder, in_memory
 
     def current(self, ref: ObjectRef) -> ObjectRef:
         """Return the version that the key holds now: only that one is ever loaded.
@@ -102,7 +104,14 @@ class Examiner:
                 verdict = Verdict.of("no_contract", f"no contract for dataset {dataset!r}")
             else:
                 source = ObjectSource(self._bucket, ref)
-                report = validate(source, contract, ref.file_id, folder=self._folder, size=ref.size)
+                report = validate(
+                    source,
+                    contract,
+                    ref.file_id,
+                    folder=self._folder,
+                    size=ref.size,
+                    in_memory=self._in_memory,
+                )
                 verdict = report.verdict
         except ObjectGone:
             return None, None, "missing", "deleted before it was read"

@@ -21,6 +21,7 @@ from lambda_csv_loader.ledger import LONG_AGO, Candidate, Decision, LedgerRow, i
 from lambda_csv_loader.object_store import Bucket, ObjectGone, ObjectRef
 from lambda_csv_loader.outcome import LoadResult, Outcomes, log, report, result_of, surprise
 from lambda_csv_loader.settings import LoaderSettings
+from lambda_csv_loader.staging import IN_MEMORY
 from lambda_csv_loader.writer import TableMismatch, Writer, open_writer
 
 _REMEMBERED = 10_000
@@ -44,6 +45,7 @@ class Loader:
         *,
         folder: Path | None = None,
         threads: int = 4,
+        in_memory: int = IN_MEMORY,
         log_row_data: bool = False,
     ) -> None:
         """Keep the parts.
@@ -54,10 +56,11 @@ class Loader:
             contracts: of the datasets.
             folder: for staged files; the system's temporary folder when None.
             threads: files read at the same time.
+            in_memory: rows of a file above this many bytes are staged in a Parquet file.
             log_row_data: let the log show what may hold values of rows.
         """
         self.bucket, self.writer, self.contracts = bucket, writer, contracts
-        self._examiner = Examiner(bucket, folder)
+        self._examiner = Examiner(bucket, folder, in_memory)
         self._threads, self._row_data = threads, log_row_data
         # Uploads settled by this process: a duplicate event then costs one HEAD and no query,
         # which on a suspended Snowflake warehouse would be a minute's bill.

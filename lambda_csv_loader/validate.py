@@ -25,7 +25,7 @@ from lambda_csv_loader.quotes import QuoteScanner, ScannedText
 from lambda_csv_loader.ragged import RaggedRows, spans_lines, unclosed
 from lambda_csv_loader.records import Located, line_at, locate
 from lambda_csv_loader.rules import check_column
-from lambda_csv_loader.staging import Stage, Staged
+from lambda_csv_loader.staging import IN_MEMORY, Stage, Staged
 from lambda_csv_loader.verdict import MAX_EXAMPLES, BadFile, Findings, Reject, Verdict, Violation
 
 # Arrow's own pool keeps what blocks of slightly different sizes leave: a tenth more memory after 50M rows.
@@ -62,6 +62,7 @@ def validate(
     folder: Path | None = None,
     size: int | None = None,
     block: int = BLOCK,
+    in_memory: int = IN_MEMORY,
 ) -> Report:
     """Read a file and decide whether its rows may be published.
 
@@ -72,16 +73,15 @@ def validate(
         folder: for the Parquet file of a large one; the system's temporary folder when None.
         size: of the stored object, where it is known: one that is too large is then not read at all.
         block: bytes that are parsed at a time; a record must fit.
+        in_memory: rows above this many bytes are staged in a Parquet file.
     """
-    return _Validation(source, contract, file_id, folder, block).run(size)
+    stage = Stage(contract, file_id, folder, in_memory)
+    return _Validation(source, contract, folder, block).run(stage, size)
 
 
 class _Validation:
-    def __init__(
-        self, source: Source, contract: Contract, file_id: str, folder: Path | None, block: int
-    ) -> None:
-        self._source, self._contract, self._file_id, self._folder = source, contract, file_id, folder
-        self._block = block
+    def __init__(self, source: Source, contract: Contract, folder: Path | None, block: int) -> None:
+        self._source, self._contract, self._folder, self._block = source, contract, folder, block
         self._findings = Findings(contract.reject_threshold)
         self._ragged = RaggedRows(max(contract.reject_threshold, MAX_EXAMPLES) + 1)
         self._quotes = QuoteScanner(contract)
@@ -90,9 +90,8 @@ class _Validation:
         self._order = KeyOrder([contract.names.index(name) for name in contract.primary_key])
         self._report = Report()
 
-    def run(self, size: int | None) -> Report:
+    def run(self, stage: Stage, size: int | None) -> Report:
         text = PlainText(self._source, self._contract, size)
-        stage = Stage(self._contract, self._file_id, self._folder)
         report = self._report
         try:
             try:

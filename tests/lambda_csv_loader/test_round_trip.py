@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lambda_csv_loader.contract import Contract
+from lambda_csv_loader.handler import loader
+from lambda_csv_loader.load import Loader
 from lambda_csv_loader.validate import validate
 
 Row = tuple[int, str | None, str, int | None]
@@ -119,15 +121,21 @@ def test_staged_rows_equal_what_was_written(table: list[Row], dialect: Dialect) 
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(table=usable.filter(bool), dialect=dialects)
-def test_warehouse_equals_what_was_written(stack: FileStack, table: list[Row], dialect: Dialect) -> None:
+@given(table=usable.filter(bool), dialect=dialects, staged=st.sampled_from(["in memory", "in a file"]))
+def test_warehouse_equals_what_was_written(
+    stack: FileStack, table: list[Row], dialect: Dialect, staged: str
+) -> None:
     dataset = f"notes_{next(_numbers)}"
     declared = dialect.contract(dataset).model_dump(
         mode="json", exclude={"dataset", "owner"}, exclude_none=True
     )
     stack.contract(dataset, yaml.safe_dump(declared))
     key = stack.put(f"landing/{dataset}/f.csv", dialect.write(table))
-    stack.handle()
+    if staged == "in memory":
+        stack.handle()
+    else:
+        shared = loader()
+        Loader(shared.bucket, shared.writer, shared.contracts, in_memory=0).load(stack.ref(key))
     assert [status for status, *_ in stack.ledger(key)] == ["loaded"]
     found = stack.query(f"select id, note, title, amount from raw_files.{dataset} order by _file_row")
     assert found == table
