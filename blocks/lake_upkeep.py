@@ -10,6 +10,7 @@ goes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from blocks.ducklake_publisher import DuckLakePublisher
 from blocks.errors import ConfigurationError, ServiceUnavailable
 from blocks.source_database import CONNECT_SECONDS
 from lambda_csv_loader.ducklake import CATALOG, DuckLakeSettings, connect, libpq, sql_name, sql_string
+from lambda_csv_loader.ducklake_files import FOLDER
 from lambda_csv_loader.session import Session
 from lambda_csv_loader.writer import WarehouseUnavailable
 
@@ -159,6 +161,7 @@ class LakeUpkeep:
 
         def work() -> Deleted:
             gone = [self._delete("cleanup_old_files"), self._delete("delete_orphaned_files")]
+            self._remove_empty_folders()
             waiting = self._files("cleanup_old_files", "cleanup_all => true, dry_run => true")
             return Deleted(
                 files=sum(len(sizes) for sizes in gone),
@@ -173,8 +176,18 @@ class LakeUpkeep:
         """Delete what one of DuckLake's functions finds to be old enough; return the sizes."""
         old = f"older_than => now() - {_interval(LONGEST_TRANSACTION)}"
         sizes = {file: _size(file) for file in self._files(function, f"{old}, dry_run => true")}
+        deleted = self._files(function, old)
+        for file in deleted:
+            _remove_empty(file.parent)
         # What has become old enough since is counted without its size rather than not at all.
-        return [sizes.get(file, 0) for file in self._files(function, old)]
+        return [sizes.get(file, 0) for file in deleted]
+
+    def _remove_empty_folders(self) -> None:
+        """Remove folders that a killed writer or upkeep left without a file."""
+        oldest = (datetime.now(UTC) - LONGEST_TRANSACTION).timestamp()
+        for folder in self._settings.data_path.glob(f"*/*/{FOLDER}*"):
+            if folder.stat().st_mtime < oldest:
+                _remove_empty(folder)
 
     def _files(self, function: str, options: str) -> list[Path]:
         return [
@@ -241,6 +254,14 @@ def _size(file: Path) -> int:
     except FileNotFoundError:
         # An upkeep that was killed had deleted it.
         return 0
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder that a file was added in, once it has none; what DuckLake itself makes stays."""
+    if folder.name.startswith(FOLDER):
+        # It has another file, or another upkeep was faster.
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _interval(length: timedelta) -> str:

@@ -8,15 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from staged_files import ROWS, TABLE, Publisher
 
 from blocks.ducklake_publisher import DuckLakePublisher
 from blocks.lake_upkeep import LakeUpkeep, TooYoung
 from blocks.publication import NothingToRollBack
 from deployments.local.airbyte.worker import without_conflict
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from lambda_csv_loader.writer import WarehouseUnavailable
 from tests.conftest import Cluster
 
 Rows = list[tuple[object, ...]]
@@ -366,3 +370,59 @@ def test_dead_rows_of_the_catalog_are_vacuumed_when_they_are_many(
     vacuumed = upkeep.vacuum()
     assert vacuumed.tables >= 1 and vacuumed.dead_rows >= 5000
     assert upkeep.vacuum() == (0, 0)
+
+
+class LosesItsCommit:
+    """A connection that is cut when it commits the rows of a file."""
+
+    def __init__(self, lake: DuckLakeSettings) -> None:
+        self.inner, self.files = connect(lake), False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def execute(self, statement: str) -> Any:
+        self.files |= statement.startswith("call ducklake_add_data_files")
+        if self.files and statement == "commit":
+            raise duckdb.IOException("the connection is gone")
+        return self.inner.execute(statement)
+
+
+def folders(lake: DuckLakeSettings) -> int:
+    return len(list(lake.data_path.rglob("_loaded_at=*")))
+
+
+def test_a_staged_file_whose_commit_never_came_goes_and_one_that_is_in_use_stays(
+    lake: DuckLakeSettings, upkeep: LakeUpkeep, age: Age, tmp_path: Path
+) -> None:
+    cut = Publisher(lake, tmp_path, lambda: LosesItsCommit(lake))
+    candidate = cut.candidate()
+    with pytest.raises(WarehouseUnavailable):
+        cut.publish(candidate)
+    publisher = Publisher(lake, tmp_path)
+    publisher.publish(candidate)
+    of_a_killed_loader = lake.data_path / "raw_files" / "stock" / "_loaded_at=2026"
+    of_a_killed_loader.mkdir()
+    assert (upkeep.delete_files().files, len(publisher.added()), folders(lake)) == (0, 2, 3)
+    age(2)
+    os.utime(of_a_killed_loader, (0, 0))
+    assert (upkeep.delete_files().files, len(publisher.added()), folders(lake)) == (1, 1, 1)
+    assert publisher.rows() == ROWS
+
+
+@pytest.mark.thorough
+def test_staged_files_are_merged_like_any_others_and_go_with_their_folders(
+    lake: DuckLakeSettings, upkeep: LakeUpkeep, age: Age, tmp_path: Path
+) -> None:
+    publisher = Publisher(lake, tmp_path)
+    for key in "fgh":
+        publisher.publish(publisher.candidate(f"n,note\n1,{key}\n", key))
+    times = publisher.query(f"select _file_id, n, _loaded_at::text from {TABLE} order by all")
+    assert len({moment for *_, moment in times}) == 3
+    age(10)
+    upkeep.expire(days_ago(7))
+    assert upkeep.compact().merged >= 3
+    age(2)
+    assert upkeep.delete_files().files >= 3
+    assert (publisher.added(), folders(lake)) == ([], 0)
+    assert publisher.query(f"select _file_id, n, _loaded_at::text from {TABLE} order by all") == times
