@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+from pathlib import Path
 
 import pytest
 from file_stack import FileStack, next_second, python
+
+from blocks.lake_upkeep import LakeUpkeep
+from lambda_csv_loader.ducklake import DuckLakeSettings
+from lambda_csv_loader.staging import IN_MEMORY
 
 pytestmark = pytest.mark.chaos
 
@@ -19,7 +25,7 @@ from lambda_csv_loader.load import Loader
 from lambda_csv_loader.object_store import Bucket, ObjectRef
 from lambda_csv_loader.settings import load_settings
 
-settings, (bucket, key, number, when) = load_settings(), sys.argv[1:]
+settings, (bucket, key, number, when, in_memory) = load_settings(), sys.argv[1:]
 
 class Mortal:
     def __init__(self, inner):
@@ -36,7 +42,9 @@ class Mortal:
         return result
 
 writer = DuckLakeWriter(settings.warehouse, open_connection=lambda: Mortal(connect(settings.warehouse)))
-Loader(Bucket(settings.object_store), writer, Contracts(settings.datasets)).load(ObjectRef(bucket, key))
+Loader(
+    Bucket(settings.object_store), writer, Contracts(settings.datasets), in_memory=int(in_memory)
+).load(ObjectRef(bucket, key))
 """
 
 # Dies while the file is read, while rows are spilled, or around a call of the bucket.
@@ -96,10 +104,13 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+STAGED = [*((mode, "memory") for mode in MODES), ("append", "file"), ("whole", "file")]
+
+
+@pytest.mark.parametrize(("mode", "staged"), STAGED)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_each_statement_of_publishing(stack: FileStack, mode: str, when: str) -> None:
-    dataset = f"{mode}_{when}"
+def test_killed_at_each_statement_of_publishing(stack: FileStack, mode: str, staged: str, when: str) -> None:
+    dataset = f"{mode}_{staged}_{when}"
     stack.contract(dataset, MODES[mode] + COLUMNS)
     key = f"landing/{dataset}/f.csv"
     stack.put(key, "day_id,item,body\n1,0,first\n")
@@ -108,7 +119,8 @@ def test_killed_at_each_statement_of_publishing(stack: FileStack, mode: str, whe
         # Each round overwrites the file, so that rows are replaced as well as written.
         next_second()
         stack.put(key, f"day_id,item,body\n1,1,{number}\n1,2,{number}\n")
-        process = python(AT_STATEMENT, stack, stack.store.bucket, key, str(number), when)
+        in_memory = "0" if staged == "file" else str(IN_MEMORY)
+        process = python(AT_STATEMENT, stack, stack.store.bucket, key, str(number), when, in_memory)
         output, _ = process.communicate(timeout=120)
         assert process.returncode in (0, -9), output
         there = stack.query(f"select item from raw_files.{dataset} where body = '{number}' order by 1")
@@ -126,7 +138,29 @@ def test_killed_at_each_statement_of_publishing(stack: FileStack, mode: str, whe
         if process.returncode == 0:
             # There is no such statement: all of them had their turn.
             assert number > 8
-            return
+            break
+    left = files_added(stack, dataset)
+    assert bool(left) is (staged == "file")
+    upkeep = LakeUpkeep(stack.warehouse)
+    for file in left:
+        os.utime(file, (0, 0))
+    upkeep.delete_files()
+    upkeep.close()
+    # What is in use stays, and what the killed ones left goes.
+    used = stack.query(
+        "select count(*) from __ducklake_metadata_lake.ducklake_data_file as f "
+        "inner join __ducklake_metadata_lake.ducklake_table as t on t.table_id = f.table_id "
+        f"where t.table_name = '{dataset}' and f.path like '\\_loaded\\_at=%' escape '\\'"
+    )
+    assert used == [(len(files_added(stack, dataset)),)]
+    assert stack.query(f"select count(*) from raw_files.{dataset} where item > 0") == [(2,)]
+    assert len(left) > used[0][0] or staged == "memory"
+
+
+def files_added(stack: FileStack, dataset: str) -> list[Path]:
+    """Return the files of a dataset's table that were not written by the lake itself."""
+    assert isinstance(stack.warehouse, DuckLakeSettings)
+    return list((stack.warehouse.data_path / "raw_files" / dataset).rglob("_loaded_at=*/*.parquet"))
 
 
 @pytest.mark.parametrize("step", ["read", "spill", "copied", "verdict"])
