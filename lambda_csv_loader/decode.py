@@ -14,6 +14,7 @@ import zlib
 from pathlib import PurePosixPath
 from typing import Protocol, cast
 
+import numpy as np
 import pyarrow as pa
 
 from lambda_csv_loader.contract import MEGABYTE, Contract
@@ -254,7 +255,7 @@ class PlainText(io.RawIOBase):
         if b"\0" in text:
             at = self._before_text + self.bytes - len(data) + text.index(b"\0")
             raise BadFile("nul", f"a NUL byte at offset {at}: not text, or text in UTF-16")
-        ends = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+        ends = _line_feeds(text) + text.count(b"\r") - text.count(b"\r\n")
         self.line_ends += ends - (self._after_cr and text.startswith(b"\n"))
         if text:
             self._after_cr = text.endswith(b"\r")
@@ -310,6 +311,11 @@ class PlainText(io.RawIOBase):
                 "encoding", f"not {self._contract.encoding} at byte {at}: 0x{error.object[error.start]:02x}"
             ) from None
         return text.encode()
+
+
+def _line_feeds(text: bytes) -> int:
+    # `bytes.count` looks for one after the other, which takes many times as long where lines are short.
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))
 
 
 def _is_text(data: bytes) -> bool:
