@@ -17,12 +17,11 @@ def prepare_ops(session: Session) -> None:
         return
     session.execute("create schema if not exists ops")
     present = {name for (name,) in session.rows(_names("duckdb_tables()", "table_name", "ops"))}
-    for name, columns in OPS_TABLES.items():
-        if name in present:
-            continue
+    if missing := OPS_TABLES.keys() - present:
         session.execute("begin transaction")
-        session.execute(f"create table ops.{name} ({declared(columns)})")
-        if name == "datasets":
+        for name in missing:
+            session.execute(f"create table ops.{name} ({declared(OPS_TABLES[name])})")
+        if "datasets" in missing:
             # A row that is there from the table's first moment: whoever adds a dataset updates it
             # first, so two of them cannot both add the same.
             session.execute("insert into ops.datasets values ('', 0, now())")
