@@ -1,16 +1,18 @@
 """Load one CSV file into a lake in a process of its own: `csv_contender.py NAME FILE LAKE` (LAKE is JSON).
 
-Prints the seconds it took, imports left out, the rows that arrived, and the peak of memory.
+Prints the seconds it took, imports left out, the rows that arrived, the peaks of memory and of spilled bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +51,7 @@ def contract(*, keys: bool) -> Contract:
 
 def floe(path: Path, lake: DuckLakeSettings, *, keys: bool) -> None:
     """Validate and publish, as the Lambda function does with an object."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, watched(Path(folder)):
         ref = ObjectRef(bucket="b", key=path.name, etag="e", last_modified=datetime.now(UTC))
         declared = contract(keys=keys)
         report = validate(StoredFile(path), declared, ref.file_id, folder=Path(folder))
@@ -57,6 +59,35 @@ def floe(path: Path, lake: DuckLakeSettings, *, keys: bool) -> None:
         writer = DuckLakeWriter(lake)
         writer.publish("stock", declared, [Candidate(row, report.staged)], lambda rows: [None] * len(rows))
         writer.close()
+
+
+spilled: list[int] = []
+"""Bytes that DuckDB held in its temporary folder, looked at again and again."""
+
+
+@contextlib.contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Note what DuckDB spills below a folder."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            spilled.append(sum(_on_disk(file) for file in folder.glob("*/spill-*/*")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _on_disk(file: Path) -> int:
+    try:
+        return file.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def engine(path: Path, lake: DuckLakeSettings) -> None:
@@ -105,13 +136,14 @@ def main() -> None:
     """Run one contender and print what it took."""
     name, file, settings = sys.argv[1:]
     lake = DuckLakeSettings.model_validate_json(settings)
-    start = time.monotonic()
+    start, cpu = time.monotonic(), time.process_time()
     CONTENDERS[name](Path(file), lake)
-    seconds = time.monotonic() - start
+    seconds, cpu = time.monotonic() - start, time.process_time() - cpu
     peak = peak_mb()
     with connect(lake, read_only=True) as connection:
         ((rows,),) = connection.execute(f"select count(*) from {TABLE}").fetchall()
-    json.dump({"seconds": seconds, "rows": rows, "peak_mb": peak}, sys.stdout)
+    said = {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak, "rows": rows}
+    json.dump(said | {"spilled_mb": max(spilled) / 1e6 if spilled else None}, sys.stdout)
 
 
 if __name__ == "__main__":

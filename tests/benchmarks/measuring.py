@@ -18,6 +18,8 @@ class Measure(NamedTuple):
 
     seconds: float
     peak_mb: float | None = None
+    cpu_seconds: float | None = None
+    spilled_mb: float | None = None
 
 
 @dataclass
@@ -35,12 +37,17 @@ class Results:
     def peak_mb(self) -> float:
         return max(run.peak_mb or 0.0 for run in self.runs)
 
+    def shown(self, what: str, digits: int) -> str:
+        """Return the most that any run took of something, right-aligned; blank where nothing tells."""
+        values = [value for run in self.runs if (value := getattr(run, what)) is not None]
+        return f"{max(values):9.{digits}f}" if values else " " * 9
+
     def row(self, name: str, floor: float) -> str:
         times = [run.seconds for run in self.runs]
         spread = f"({min(times):.2f}-{max(times):.2f})"
-        peak = f"{self.peak_mb:7.0f}" if self.peak_mb else " " * 7
+        more = self.shown("cpu_seconds", 2) + self.shown("peak_mb", 0) + self.shown("spilled_mb", 0)
         loads = f"{min(self.loads):.1f}-{max(self.loads):.1f}"
-        return f"{name:<34}{self.seconds:8.2f} {spread:<16}{self.seconds / floor:7.2f} {peak}   {loads}"
+        return f"{name:<34}{self.seconds:8.2f} {spread:<16}{self.seconds / floor:7.2f}{more}   {loads}"
 
 
 def await_calm() -> float:
@@ -65,6 +72,7 @@ def take_turns(contenders: dict[str, Callable[[], Measure]], rounds: int) -> dic
 
 def table(title: str, results: dict[str, Results], floor: str) -> str:
     """Return the results as text, each beside the floor."""
-    head = f"{'':<34}{'median s':>8} {'(min-max)':<16}{'x floor':>7} {'peak MB':>7}   load"
+    head = f"{'':<34}{'median s':>8} {'(min-max)':<16}{'x floor':>7}"
+    head += f"{'cpu s':>9}{'peak MB':>9}{'spill MB':>9}   load"
     rows = [result.row(name, results[floor].seconds) for name, result in results.items()]
     return "\n".join([title, head, *rows])

@@ -62,7 +62,7 @@ def contender(
         assert done.returncode == 0, done.stderr[-2000:]
         said = json.loads(done.stdout)
         assert said["rows"] == rows
-        return Measure(said["seconds"], said["peak_mb"])
+        return Measure(said["seconds"], said["peak_mb"], said["cpu_seconds"], said["spilled_mb"])
 
     return run
 
