@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,28 @@ class DbtProject(StrictBlock):
         # Also for a retry of this retry.
         results.write_text(json.dumps(found))
         return verdict(found, arguments[0], self._target, secrets)
+
+    def document(self, page: Path) -> None:
+        """Write dbt's documentation of every source, model, column and test, with their lineage, as one page.
+
+        Args:
+            page: the file, replaced in one go. It needs no server and asks no other host for anything.
+
+        Raises:
+            ConfigurationError: dbt could not start, parse or compile the project.
+        """
+        static = self._target / "static_index.html"
+        secrets = self.warehouse.secrets()
+
+        def on_line(line: str) -> str | None:
+            event = parse_event(line, secrets)
+            return event if isinstance(event, str) else None
+
+        self._dbt(["docs", "generate", "--static"], on_line, [static])
+        page.parent.mkdir(parents=True, exist_ok=True)
+        partial = page.with_suffix(".partial")
+        shutil.copyfile(static, partial)
+        partial.replace(page)
 
     def keep(self, run: str, arguments: list[str]) -> None:
         """Keep on this host what dbt said of the build that failed just now, and nothing of others.

@@ -32,6 +32,7 @@ from blocks.dashboard_pages.choices import Option, Query, Result, options_of
 from blocks.dashboard_pages.moments import moment
 
 __all__ = [
+    "DOCUMENTATION",
     "CardFailed",
     "CardUnanswered",
     "Query",
@@ -42,6 +43,8 @@ __all__ = [
     "render_pages",
 ]
 
+DOCUMENTATION = "documentation.html"
+"""The file beside the pages that dbt's documentation of the marts is written to."""
 _TEMPLATES = Path(__file__).parent
 _MANIFEST = "floe-pages.json"
 
@@ -98,7 +101,10 @@ def render_pages(
         for page in drawn:
             html = environment.get_template("page.html.j2").render(page=page, **shared)
             (staging / f"{page.dashboard.key}.html").write_text(html, encoding="utf-8")
-        html = environment.get_template("index.html.j2").render(pages=drawn, **shared)
+        documentation = DOCUMENTATION if (folder / DOCUMENTATION).exists() else None
+        html = environment.get_template("index.html.j2").render(
+            pages=drawn, documentation=documentation, **shared
+        )
         (staging / "index.html").write_text(html, encoding="utf-8")
         _swap(staging, folder, vega)
     finally:

@@ -38,6 +38,32 @@ def rollback() -> None:
 
 
 @app.command()
+def docs(
+    folder: Annotated[
+        Path | None, typer.Option(help="where to write the page; by default beside the dashboards' pages")
+    ] = None,
+) -> None:
+    """Write dbt's documentation of every table and column, with their lineage, as one page."""
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.dashboard_pages import DOCUMENTATION
+    from blocks.dbt import DbtProject
+    from blocks.settings import load_settings
+    from blocks.warehouse import Warehouse
+
+    settings = load_settings()
+    pages = settings.dashboards
+    page = (folder or pages.pages or settings.home / "pages") / DOCUMENTATION
+    project = DbtProject(
+        warehouse=Warehouse(target=settings.warehouse), output=settings.home / "dbt-documentation"
+    )
+    project.document(page)
+    served = folder is None and pages.pages is not None and pages.url is not None
+    console.print(f"{pages.url}/{DOCUMENTATION}" if served else str(page), soft_wrap=True)
+
+
+@app.command()
 def diff(
     models: Annotated[
         list[str] | None, typer.Argument(help="marts to compare; all when none is named")

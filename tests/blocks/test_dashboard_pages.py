@@ -177,6 +177,15 @@ def test_a_reader_of_a_page_keeps_the_whole_page_that_was_opened(
     assert b"1 May 2010" in file.read_bytes()
 
 
+def test_the_index_leads_to_the_documentation_where_there_is_one(
+    marts: duckdb.DuckDBPyConnection, pages: Path
+) -> None:
+    assert "documentation.html" not in Scripts(pages / "index.html").links
+    (pages / "documentation.html").write_text("dbt's")
+    render_pages(SHIPPED[2:], on_cursor(marts), pages)
+    assert "documentation.html" in Scripts(pages / "index.html").links
+
+
 def test_pages_of_dropped_dashboards_go_and_other_files_stay(
     marts: duckdb.DuckDBPyConnection, pages: Path
 ) -> None:

@@ -49,3 +49,12 @@ def test_prometheus_is_given_what_status_tells(stack: Stack) -> None:
     for source, table in STREAMS:
         stream = f'{{namespace="public",source="{source}",stream="{table}"}}'
         assert float(samples[f"floe_stream_rows_written_total{stream}"]) > 0
+
+
+def test_the_documentation_is_served_beside_the_dashboards(stack: Stack) -> None:
+    address = stack.succeed("floe", "marts", "docs").split()[-1]
+    page = httpx.get(address, trust_env=False).text
+    assert "fct_weekly_sales_inventory" in page
+    assert "documentation.html" not in httpx.get(str(stack.settings().dashboards.url), trust_env=False).text
+    stack.succeed("floe", "dashboards", "preview")
+    assert "documentation.html" in httpx.get(str(stack.settings().dashboards.url), trust_env=False).text
