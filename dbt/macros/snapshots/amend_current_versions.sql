@@ -17,8 +17,10 @@
     {%- if execute and load_cached_relation(this) is not none -%}
         {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
         {%- set change_time = config.get('updated_at') -%}
-        {%- set tracked = adapter.get_columns_in_relation(source) | map(attribute='name')
+        {#- Snowflake gives the names in upper case. -#}
+        {%- set tracked = adapter.get_columns_in_relation(source) | map(attribute='name') | map('lower')
             | reject('equalto', key) | reject('equalto', change_time) | list -%}
+        {%- set version = this.identifier -%}
         update {{ this }}
         set
             {% for column in tracked -%}
@@ -26,13 +28,13 @@
             {% endfor %}
         from {{ source }} as source_row
         where
-            {{ this }}.{{ key }} = source_row.{{ key }}
-            and {{ this }}.{{ columns.dbt_updated_at }} = source_row.{{ change_time }}
-            and {{ this }}.{{ columns.dbt_valid_to }} = {{ config.get('dbt_valid_to_current') }}
-            and {{ this }}.{{ columns.dbt_is_deleted }} = 'False'
+            {{ version }}.{{ key }} = source_row.{{ key }}
+            and {{ version }}.{{ columns.dbt_updated_at }} = source_row.{{ change_time }}
+            and {{ version }}.{{ columns.dbt_valid_to }} = {{ config.get('dbt_valid_to_current') }}
+            and {{ version }}.{{ columns.dbt_is_deleted }} = 'False'
             and (
                 {% for column in tracked -%}
-                {{ this }}.{{ column }} is distinct from source_row.{{ column }}{{ ' or' if not loop.last }}
+                {{ version }}.{{ column }} is distinct from source_row.{{ column }}{{ ' or' if not loop.last }}
                 {% endfor %}
             )
     {%- endif -%}
