@@ -36,14 +36,22 @@ _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def running_fakesnow(folder: Path) -> Iterator[int]:
-    """Run an emulator; give its port."""
+def running_fakesnow(
+    folder: Path, script: Path = ROOT / "tests/fakesnow_server.py", *arguments: str
+) -> Iterator[int]:
+    """Run an emulator; give its port.
+
+    Args:
+        folder: takes the log and what the emulator stages.
+        script: starts the emulator on the port that is its first argument.
+        arguments: further ones of the script.
+    """
     if not PYTHON.exists():
         pytest.skip("the Snowflake emulator is not installed. Next: make .venv-fakesnow/installed")
     port, log = free_port(), folder / "fakesnow.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [PYTHON, ROOT / "tests/fakesnow_server.py", str(port)],
+            [PYTHON, script, str(port), *arguments],
             stdout=output,
             stderr=output,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)},

@@ -1,0 +1,163 @@
+create or replace temporary table FLOE.build.fct_weekly_sales_inventory__dbt_tmp
+  (
+    warehouse_sk bigint not null,
+    item_sk bigint not null,
+    week_start_date date not null,
+    sale_lines bigint not null,
+    quantity_sold bigint not null,
+    gross_sales_amount numeric(38, 2) not null,
+    average_daily_quantity numeric(18, 4),
+    counted_date date,
+    quantity_on_hand bigint,
+    weeks_of_supply numeric(18, 4),
+    is_low_stock boolean,
+    days_observed bigint not null,
+    is_partial_week boolean not null
+    )
+as (
+    select warehouse_sk, item_sk, week_start_date, sale_lines, quantity_sold, gross_sales_amount, average_daily_quantity, counted_date, quantity_on_hand, weeks_of_supply, is_low_stock, days_observed, is_partial_week
+    from (
+with
+sales as (
+    select * from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
+),
+inventory as (
+    select * from FLOE.build.fct_inventory_weekly
+),
+weeks as (
+    select * from FLOE.intermediate.int_weeks_observed
+),
+    -- Whole weeks are replaced, those in which stock, sales or the days observed differ.
+    wanted as (
+        select
+            'stock' as part,
+            week_start_date,
+            hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
+        from inventory
+        group by 2
+        union all
+        select
+            'sold' as part,
+            week_start_date,
+            hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
+        from sales
+        group by 2
+        union all
+        select
+            'days' as part,
+            week_start_date,
+            days_observed as content
+        from weeks
+    ),
+    existing as (
+        select
+            'stock' as part,
+            week_start_date,
+            hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
+        from FLOE.build.fct_weekly_sales_inventory
+        where counted_date is not null
+        group by 2
+        union all
+        select
+            'sold' as part,
+            week_start_date,
+            hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
+        from FLOE.build.fct_weekly_sales_inventory
+        where sale_lines > 0
+        group by 2
+        union all
+        select distinct
+            'days' as part,
+            week_start_date,
+            days_observed as content
+        from FLOE.build.fct_weekly_sales_inventory
+    ),
+    changed_weeks as (
+        select coalesce(wanted.week_start_date, existing.week_start_date) as week_start_date
+        from wanted
+        full outer join existing
+            on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
+        where wanted.content is distinct from existing.content
+    ),
+-- Both sides are at the week's grain. Stock that sold nothing and sales of what was not counted stay.
+joined as (
+    select
+        coalesce(inventory.warehouse_sk, sales.warehouse_sk) as warehouse_sk,
+        coalesce(inventory.item_sk, sales.item_sk) as item_sk,
+        coalesce(inventory.week_start_date, sales.week_start_date) as week_start_date,
+        coalesce(sales.sale_lines, 0) as sale_lines,
+        coalesce(sales.quantity_sold, 0) as quantity_sold,
+        coalesce(sales.gross_sales_amount, 0) as gross_sales_amount,
+        inventory.counted_date,
+        inventory.quantity_on_hand
+    from inventory
+    full outer join sales
+        on
+            inventory.warehouse_sk = sales.warehouse_sk
+            and inventory.item_sk = sales.item_sk
+            and inventory.week_start_date = sales.week_start_date
+),
+-- A week is divided by the days that were observed, not by seven.
+paced as (
+    select
+        joined.*,
+        weeks.days_observed,
+        joined.quantity_sold / cast(nullif(weeks.days_observed, 0) as numeric(38, 6)) as daily_pace
+    from joined
+    inner join weeks on joined.week_start_date = weeks.week_start_date
+        where joined.week_start_date in (select week_start_date from changed_weeks)
+),
+supplied as (
+    select
+        *,
+        quantity_on_hand / nullif(daily_pace * 7, 0) as supply
+    from paced
+),
+final as (
+    select
+        warehouse_sk,
+        item_sk,
+        week_start_date,
+        sale_lines,
+        quantity_sold,
+        gross_sales_amount,
+        cast(daily_pace as numeric(18, 4)) as average_daily_quantity,
+        counted_date,
+        quantity_on_hand,
+        cast(supply as numeric(18, 4)) as weeks_of_supply,
+        case
+            when quantity_on_hand is null then null
+            when quantity_on_hand = 0 then true
+            else coalesce(supply < 1, false)
+        end as is_low_stock,
+        days_observed,
+        days_observed < 7 as is_partial_week
+    from supplied
+)
+select * from final
+    ) as model_subq
+    );
+
+BEGIN;
+
+delete from FLOE.build.fct_weekly_sales_inventory as DBT_INTERNAL_DEST
+        where (week_start_date) in (
+            select distinct week_start_date
+            from FLOE.build.fct_weekly_sales_inventory__dbt_tmp as DBT_INTERNAL_SOURCE
+        );
+
+insert into FLOE.build.fct_weekly_sales_inventory ("WAREHOUSE_SK", "ITEM_SK", "WEEK_START_DATE", "SALE_LINES", "QUANTITY_SOLD", "GROSS_SALES_AMOUNT", "AVERAGE_DAILY_QUANTITY", "COUNTED_DATE", "QUANTITY_ON_HAND", "WEEKS_OF_SUPPLY", "IS_LOW_STOCK", "DAYS_OBSERVED", "IS_PARTIAL_WEEK")
+    (
+        select "WAREHOUSE_SK", "ITEM_SK", "WEEK_START_DATE", "SALE_LINES", "QUANTITY_SOLD", "GROSS_SALES_AMOUNT", "AVERAGE_DAILY_QUANTITY", "COUNTED_DATE", "QUANTITY_ON_HAND", "WEEKS_OF_SUPPLY", "IS_LOW_STOCK", "DAYS_OBSERVED", "IS_PARTIAL_WEEK"
+        from FLOE.build.fct_weekly_sales_inventory__dbt_tmp
+    );
+
+COMMIT;
+
+drop table if exists FLOE.build.fct_weekly_sales_inventory__dbt_tmp cascade;
+
+delete from FLOE.build.fct_weekly_sales_inventory
+    where week_start_date not in (
+        select week_start_date from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week union
+        select week_start_date from FLOE.build.fct_inventory_weekly
+    );

@@ -1,0 +1,41 @@
+create or replace   view FLOE.staging.stg_accounting__web_returns
+  as (
+    with
+source as (
+    select * from FLOE.raw_accounting.web_returns
+),
+final as (
+    select
+        -- ids
+        cast(wr_returned_date_sk as bigint) as returned_date_sk,
+        cast(wr_returned_time_sk as bigint) as returned_time_sk,
+        cast(wr_item_sk as bigint) as item_sk,
+        cast(wr_refunded_customer_sk as bigint) as refunded_customer_sk,
+        cast(wr_refunded_cdemo_sk as bigint) as refunded_customer_demographics_sk,
+        cast(wr_refunded_hdemo_sk as bigint) as refunded_household_demographics_sk,
+        cast(wr_refunded_addr_sk as bigint) as refunded_address_sk,
+        cast(wr_returning_customer_sk as bigint) as returning_customer_sk,
+        cast(wr_returning_cdemo_sk as bigint) as returning_customer_demographics_sk,
+        cast(wr_returning_hdemo_sk as bigint) as returning_household_demographics_sk,
+        cast(wr_returning_addr_sk as bigint) as returning_address_sk,
+        cast(wr_web_page_sk as bigint) as web_page_sk,
+        cast(wr_reason_sk as bigint) as reason_sk,
+        cast(wr_order_number as bigint) as order_number,
+        -- numerics
+        cast(wr_return_quantity as bigint) as return_quantity,
+        cast(wr_return_amt as numeric(38, 2)) as return_amount,
+        cast(wr_return_tax as numeric(38, 2)) as return_tax_amount,
+        cast(wr_return_amt_inc_tax as numeric(38, 2)) as return_with_tax_amount,
+        cast(wr_fee as numeric(38, 2)) as fee_amount,
+        cast(wr_return_ship_cost as numeric(38, 2)) as return_shipping_amount,
+        cast(wr_refunded_cash as numeric(38, 2)) as refunded_cash_amount,
+        cast(wr_reversed_charge as numeric(38, 2)) as reversed_charge_amount,
+        cast(wr_account_credit as numeric(38, 2)) as credit_amount,
+        cast(wr_net_loss as numeric(38, 2)) as net_loss_amount,
+        -- timestamps
+        cast(convert_timezone('UTC', updated_at) as timestamp_ntz) as updated_at,
+        cast(convert_timezone('UTC', _airbyte_extracted_at) as timestamp_ntz) as loaded_at
+    from source
+)
+select * from final
+  );
