@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from dbt_stages import DbtProject, DbtServer, Stage
+from evaluator_rules import RULES, Project
 
 from blocks.dashboard_checks import marts_read
 from blocks.dashboard_definitions import Owner
 from blocks.dashboard_exposures import exposures_file, exposures_text
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 
+EXCEPTIONS = yaml.safe_load(Path(__file__).with_name("evaluator_exceptions.yml").read_text())
 MODELS = {"staging": "stg_", "intermediate": "int_", "build": ("dim_", "fct_", "mart_")}
 
 
@@ -135,9 +138,58 @@ def test_every_source_table_has_one_staging_model(
     assert len(read) == 16
 
 
-def test_no_model_names_a_relation_itself(models: list[dict[str, Any]]) -> None:
-    hard_coded = re.compile(r"(?<!distinct )\b(from|join)\s+[a-z_]+\.[a-z_]+", re.IGNORECASE)
-    assert [node["name"] for node in models if hard_coded.search(node["raw_code"])] == []
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_of_dbt_project_evaluator_hold_but_for_what_is_listed(
+    manifest: dict[str, Any], rule: str
+) -> None:
+    assert RULES[rule](Project(manifest)) == EXCEPTIONS.get(rule, {}).keys()
+
+
+def test_exceptions_are_of_rules_that_exist_and_have_a_reason() -> None:
+    assert EXCEPTIONS.keys() <= RULES.keys()
+    assert all(reason for listed in EXCEPTIONS.values() for reason in listed.values())
+
+
+def test_each_rule_finds_what_breaks_it() -> None:
+    def node(kind: str, name: str, folder: str = "", *parents: str, **more: Any) -> dict[str, Any]:
+        file = f"models/{folder}/{name}.sql"
+        own = {
+            "resource_type": kind,
+            "name": name,
+            "original_file_path": file,
+            "description": "",
+            "columns": {},
+        }
+        own |= {"config": {"materialized": "view", "contract": {"enforced": False}}, "raw_code": ""}
+        return {**own, "depends_on": {"nodes": list(parents)}, **more}
+
+    table = {"relation_name": "raw.t", "source_name": "s", "source_description": "", "freshness": None}
+    stg, other, far = "model.x.stg_s__t", "model.x.stg_s__other", "model.x.int_far"
+    chain = [f"model.x.int_{number}" for number in range(6)]
+    nodes = {
+        stg: node("model", "stg_s__t", "staging/s", "source.x.s.t", "source.x.s.same"),
+        other: node("model", "stg_s__other", "staging/wrong", stg, far, "source.x.s.t"),
+        far: node("model", "int_far", "intermediate", "source.x.s.t"),
+        "model.x.odd": node("model", "odd", "marts", other, far, stg, *chain, access="public"),
+        "model.x.rooted": node("model", "int_rooted", "marts", raw_code="select * from raw.t"),
+        **{
+            key: node("model", key.split(".")[-1], "intermediate", before)
+            for before, key in zip([other, *chain], chain, strict=False)
+        },
+        **{f"model.x.int_leaf_{n}": node("model", f"int_leaf_{n}", "intermediate", far) for n in range(3)},
+        "test.x.t": node("test", "t", "elsewhere", attached_node=far, test_metadata={"name": "rules"}),
+    }
+    manifest = {
+        "nodes": nodes,
+        "sources": {f"source.x.s.{name}": node("source", name, **table) for name in ("t", "same", "unused")},
+        "exposures": {"exposure.x.e": node("exposure", "e", "", stg)},
+    }
+    everything = {key: each for kind in manifest.values() for key, each in kind.items()}
+    manifest["child_map"] = {
+        parent: [key for key, each in everything.items() if parent in each["depends_on"]["nodes"]]
+        for parent in everything
+    }
+    assert [rule for rule, broken in RULES.items() if not broken(Project(manifest))] == []
 
 
 def test_what_changes_has_freshness_thresholds_and_what_is_fixed_has_none(manifest: dict[str, Any]) -> None:
