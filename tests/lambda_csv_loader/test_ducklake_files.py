@@ -40,10 +40,13 @@ def test_the_staged_file_itself_is_in_the_lake_and_its_rows_have_the_time_of_the
     publisher: Publisher,
 ) -> None:
     one, two = publisher.candidate(), publisher.candidate("n,note\n4,\n", "g.csv")
-    staged = [each.staged.parquet.stat().st_ino for each in (one, two) if each.staged and each.staged.parquet]
+    staged = [each.staged.parquet for each in (one, two) if each.staged and each.staged.parquet]
+    # It waited for long: by its age the upkeep could take it for left over before its commit comes.
+    os.utime(staged[0], (0, 0))
     publisher.publish(one, two)
     files = publisher.added()
-    assert {file.stat().st_ino for file in files} == set(staged)
+    assert {file.stat().st_ino for file in files} == {file.stat().st_ino for file in staged}
+    assert all(file.stat().st_mtime > 0 for file in files)
     mask = os.umask(0o22)
     os.umask(mask)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o666 & ~mask}
@@ -145,6 +148,15 @@ def test_what_fails_before_the_commit_leaves_no_file(lake: DuckLakeSettings, tmp
     publisher = Publisher(lake, tmp_path)
     publisher.publish(candidate)
     assert (publisher.rows(), len(publisher.added())) == (ROWS, 1)
+
+
+def test_a_file_that_does_not_hold_what_was_staged_is_not_published(publisher: Publisher) -> None:
+    candidate = publisher.candidate()
+    assert candidate.staged is not None
+    candidate.staged.rows += 1
+    with pytest.raises(WarehouseUnavailable, match="file holds 3 rows where 4"):
+        publisher.publish(candidate)
+    assert publisher.added() == []
 
 
 @pytest.mark.parametrize("committed", [True, pytest.param(False, marks=pytest.mark.thorough)])
