@@ -204,8 +204,8 @@ class DuckLakePublisher:
                 f"from {sql_name(CATALOG, BUILD, model)} at (version => {publication.version})"
             )
         shown = self._rows(
-            "select table_name from information_schema.tables"
-            f" where table_catalog = '{CATALOG}' and table_schema = '{MARTS}'"
+            f"select view_name from duckdb_views() where database_name = '{CATALOG}'"
+            f" and schema_name = '{MARTS}'"
         )
         for (view,) in shown:
             if view not in publication.models:
@@ -215,9 +215,11 @@ class DuckLakePublisher:
         return int(self._rows(f"select id from {CATALOG}.current_snapshot()")[0][0])
 
     def _tables(self, schema: str) -> set[str]:
+        # Not from `information_schema.tables`, for which DuckDB counts the rows of every table of the lake.
+        place = f"database_name = '{CATALOG}' and schema_name = '{schema}'"
         rows = self._rows(
-            "select table_name from information_schema.tables where table_type = 'BASE TABLE'"
-            f" and table_catalog = '{CATALOG}' and table_schema = '{schema}'"
+            f"select table_name from duckdb_columns() where {place}"
+            f" except select view_name from duckdb_views() where {place}"
         )
         return {name for (name,) in rows}
 

@@ -150,7 +150,8 @@ def last_comparison(
 
 def _synced_since(database: Database, source: str, table: str, moment: datetime) -> bool:
     database.execute(
-        "select count(*) from information_schema.tables "
+        # A table has columns; `information_schema.tables` would count the rows of every table of the lake.
+        "select count(*) from information_schema.columns "
         "where upper(table_schema) = 'OPS' and upper(table_name) = 'SYNCS'"
     )
     if not database.fetchall()[0][0]:

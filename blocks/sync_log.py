@@ -34,6 +34,8 @@ _TABLES = {
     "sync_log_lock": "as select 0 as records",
 }
 _OPS = sql_string("OPS")
+# Its schema in the source and its name.
+Stream = tuple[str, str]
 
 
 class Database(Protocol):
@@ -109,46 +111,52 @@ def recorded_syncs(database: Database, connection: str) -> set[int]:
     return session.run(read)
 
 
-def stream_totals(database: Database, connection: str) -> dict[tuple[str, str], StreamTotal]:
-    """Return what each stream's good syncs did in all, by schema and table."""
+def stream_totals(database: Database) -> dict[str, dict[Stream, StreamTotal]]:
+    """Return what each stream's good syncs did in all, by connection, then by schema and table.
+
+    One query for all: a warehouse in the cloud takes a while for each.
+    """
     session = Session(lambda: database)
 
-    def read() -> dict[tuple[str, str], StreamTotal]:
+    def read() -> dict[str, dict[Stream, StreamTotal]]:
         prepare(session)
-        rows = session.rows(
-            "select coalesce(namespace, 'public'), stream, max(finished_at), sum(rows_written)"
-            f" from ops.syncs where connection = {sql_string(connection)}"
-            " and status = 'succeeded' group by 1, 2"
-        )
-        return {
-            (str(namespace), str(stream)): StreamTotal(ended, int(written or 0))
-            for namespace, stream, ended, written in rows
-        }
+        totals: dict[str, dict[Stream, StreamTotal]] = {}
+        for connection, namespace, stream, ended, written in session.rows(
+            "select connection, coalesce(namespace, 'public'), stream, max(finished_at), sum(rows_written)"
+            " from ops.syncs where status = 'succeeded' group by 1, 2, 3"
+        ):
+            of_connection = totals.setdefault(str(connection), {})
+            of_connection[str(namespace), str(stream)] = StreamTotal(ended, int(written or 0))
+        return totals
 
     return session.run(read)
 
 
-def last_good_syncs(database: Database, connection: str) -> dict[tuple[str, str], datetime]:
-    """Return when each stream's last good sync ended, by schema and table."""
-    return {stream: total.last_ended for stream, total in stream_totals(database, connection).items()}
+def last_good_syncs(database: Database) -> dict[str, dict[Stream, datetime]]:
+    """Return when each stream's last good sync ended, by connection, then by schema and table."""
+    return {
+        connection: {stream: total.last_ended for stream, total in totals.items()}
+        for connection, totals in stream_totals(database).items()
+    }
 
 
 def prepare(session: Session) -> None:
     """Make the tables of `ops` that syncs are recorded in; only inside `session.run`."""
-    present = {name.lower() for (name,) in session.rows(_names("table_name", "tables", _OPS))}
+    present = {name.lower() for (name,) in session.rows(_names("distinct table_name", _OPS))}
     if not present:
         session.execute("create schema if not exists ops")
     for name, definition in _TABLES.items():
         if name not in present:
             session.execute(f"create table if not exists ops.{name} {definition}")
-    columns = f"{_names('column_name', 'columns', _OPS)} and upper(table_name) = 'SYNCS'"
+    columns = f"{_names('column_name', _OPS)} and upper(table_name) = 'SYNCS'"
     if "namespace" not in {name.lower() for (name,) in session.rows(columns)}:
         session.execute("alter table ops.syncs add column namespace varchar")
 
 
-def _names(what: str, view: str, schemas: str) -> str:
+def _names(what: str, schemas: str) -> str:
+    # Of tables too, since for `information_schema.tables` DuckDB counts the rows of every table of the lake.
     return (
-        f"select {what} from information_schema.{view} "
+        f"select {what} from information_schema.columns "
         f"where table_catalog = current_database() and upper(table_schema) in ({schemas})"
     )
 
@@ -204,7 +212,7 @@ def _measured(
 def _present(database: Database, streams: Sequence[ReplicatedStream]) -> set[tuple[str, str]]:
     """Return schema and table, in upper case, of what is in the streams' raw schemas."""
     schemas = ", ".join(sorted({sql_string(stream.raw_schema.upper()) for stream in streams}))
-    database.execute(_names("table_schema, table_name", "tables", schemas or "''"))
+    database.execute(_names("distinct table_schema, table_name", schemas or "''"))
     return {(str(schema).upper(), str(table).upper()) for schema, table in database.fetchall()}
 
 

@@ -259,7 +259,8 @@ def describe(
     Names are looked up whatever their case: Airbyte writes them in upper case on Snowflake.
     """
     database.execute(
-        "select table_schema, table_name from information_schema.tables "
+        # Not from `information_schema.tables`, for which DuckDB counts the rows of every table of the lake.
+        "select distinct table_schema, table_name from information_schema.columns "
         "where upper(table_catalog) = upper(current_database()) "
         f"and upper(table_schema) = upper({sql_string(schema)}) "
         f"and upper(table_name) = upper({sql_string(table)})"

@@ -15,7 +15,7 @@ from blocks.schema_drift import SchemaChange, SourceSchemaChanged, compare, refu
 from blocks.schema_memory import inspect, read_source, remember
 from blocks.settings import Settings
 from blocks.source_database import SourceDatabase
-from blocks.sync_log import Database, last_good_syncs
+from blocks.sync_log import Database, Stream, last_good_syncs
 from blocks.warehouse import Warehouse
 from deployments import provision
 from deployments.connection import ConnectionDeclaration
@@ -63,6 +63,7 @@ def check(
                 f"{str(error).splitlines()[0]}; tables are not compared with earlier ones. Next: floe status"
             )
             yield Finding("warehouse", "bad", words)
+        ended = yield from _last_good_syncs(database)
         for declaration in declarations:
             connection = connection_block(
                 declaration, server, present.connection_ids.get(declaration.source, "unknown")
@@ -70,8 +71,8 @@ def check(
             if declaration.source in present.connection_ids:
                 yield from _check_by_airbyte(connection)
             yield from _check_tables(connection, declaration, settings, database, accept)
-            if database is not None:
-                yield from _check_freshness(connection, database)
+            if ended is not None:
+                yield from _check_freshness(connection, ended.get(declaration.source, {}))
 
 
 def _check_server(
@@ -162,22 +163,33 @@ def _stops(connection: AirbyteConnection, changes: Sequence[SchemaChange]) -> bo
     return False
 
 
-def _check_freshness(connection: AirbyteConnection, database: Database) -> Iterator[Finding]:
+def _last_good_syncs(
+    database: Database | None,
+) -> Generator[Finding, None, dict[str, dict[Stream, datetime]] | None]:
+    if database is None:
+        return None
     try:
-        ended = last_good_syncs(database, connection.name)
+        return last_good_syncs(database)
     except FloeError as error:
-        yield Finding(f"syncs of {connection.name}", "bad", _in_one_line(error))
-        return
+        yield Finding("syncs", "bad", _in_one_line(error))
+        return None
+
+
+def _check_freshness(connection: AirbyteConnection, ended: dict[Stream, datetime]) -> Iterator[Finding]:
     now = datetime.now(UTC)
+    never = [stream for stream in connection.streams if (stream.namespace, stream.name) not in ended]
+    if never and len(never) == len(connection.streams):
+        yield Finding(connection.name, "notice", "has never been synced")
+        never = []
+    for stream in never:
+        yield Finding(f"{connection.name} {stream.full_name}", "notice", "has never been synced")
     for stream in connection.streams:
         last = ended.get((stream.namespace, stream.name))
-        subject = f"{connection.name} {stream.full_name}"
-        if last is None:
-            yield Finding(subject, "notice", "has never been synced")
-        elif stream.fresh_within_seconds and (now - last).total_seconds() > stream.fresh_within_seconds:
-            hours = (now - last).total_seconds() / 3600
+        age = (now - last).total_seconds() if last else 0.0
+        if stream.fresh_within_seconds and age > stream.fresh_within_seconds:
             allowed = in_words(timedelta(seconds=stream.fresh_within_seconds))
-            words = f"last good sync {hours:.1f} h ago, declared {allowed}; owner: {stream.owner}"
+            words = f"last good sync {age / 3600:.1f} h ago, declared {allowed}; owner: {stream.owner}"
+            subject = f"{connection.name} {stream.full_name}"
             yield Finding(subject, "bad", f"{words}. Next: floe run replicate/{connection.name}")
 
 

@@ -22,12 +22,15 @@ from lambda_csv_loader.queues import Queues
 
 State = Literal["good", "notice", "bad"]
 _COLOURS: dict[State, str] = {"good": "green", "notice": "yellow", "bad": "red"}
+# With more sources than these, one line is for all that need nothing.
+FEW = 20
 _LEDGER = (
     "select dataset, status, count(*), coalesce(sum(rows_loaded), 0), max(recorded_at)"
     " from ops.csv_files group by 1, 2 order by 1, 2"
 )
 _HAS_LEDGER = (
-    "select count(*) from information_schema.tables where table_catalog = current_database()"
+    # Not from `information_schema.tables`, for which DuckDB counts the rows of every table of the lake.
+    "select count(*) from information_schema.columns where table_catalog = current_database()"
     " and upper(table_schema) = 'OPS' and upper(table_name) = 'CSV_FILES'"
 )
 
@@ -95,8 +98,8 @@ def _of_warehouse(
     warehouse: Warehouse, declarations: Sequence[ConnectionDeclaration], now: datetime
 ) -> Iterator[Line]:
     with warehouse.connect() as cursor:
-        for declaration in declarations:
-            yield _of_source(declaration, last_good_syncs(cursor, declaration.source), now)
+        ended = last_good_syncs(cursor)
+        yield from few([_of_source(each, ended.get(each.source, {}), now) for each in declarations])
         yield from _of_files(cursor, now)
     published = warehouse.last_publication()
     if published is None:
@@ -143,6 +146,20 @@ def ledger_counts(cursor: Cursor) -> list[LedgerCount]:
         LedgerCount(str(dataset), str(status), int(files), int(rows), newest)
         for dataset, status, files, rows, newest in cursor.fetchall()
     ]
+
+
+def few(sources: Sequence[Line]) -> Iterator[Line]:
+    """Yield the lines of the sources; many that are of one state, unless it is bad, become one line."""
+    for state in ("bad", "notice", "good"):
+        lines = [line for line in sources if line.state == state]
+        if state == "bad" or len(lines) <= FEW:
+            yield from lines
+        else:
+            names = _listed([line.subject.removeprefix("source ") for line in lines])
+            words = (
+                "fresh" if state == "good" else "not all of their streams were ever synced. Next: floe run"
+            )
+            yield Line(f"{len(lines)} sources", lines[0].state, f"{names}: {words}")
 
 
 def _of_files(cursor: Cursor, now: datetime) -> Iterator[Line]:

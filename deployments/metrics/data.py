@@ -106,8 +106,9 @@ class DataMetrics:
         rows = CounterMetricFamily(
             "floe_stream_rows_written", "Raw rows that the good syncs of a stream wrote.", labels=_STREAM
         )
+        of_all = stream_totals(cursor)
         for declaration in self._declarations:
-            totals = stream_totals(cursor, declaration.source)
+            totals = of_all.get(declaration.source, {})
             for stream in declaration.streams:
                 labels = [declaration.source, stream.namespace, stream.name]
                 within = stream.fresh_within or declaration.fresh_within

@@ -61,7 +61,7 @@ def said(stack: FileStack, *declarations: ConnectionDeclaration) -> dict[str, Li
 
 def synced(lake: duckdb.DuckDBPyConnection, stream: str, ago: timedelta) -> None:
     # Makes the table.
-    last_good_syncs(lake, "crm")
+    last_good_syncs(lake)
     lake.execute(
         "insert into ops.syncs (sync_id, connection, stream, status, finished_at, namespace)"
         f" values (1, 'crm', '{stream}', 'succeeded', '{(NOW - ago).isoformat()}', 'public')"

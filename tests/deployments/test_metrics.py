@@ -176,7 +176,7 @@ def settings_of(stack: FileStack) -> Settings:
 
 def synced(lake: duckdb.DuckDBPyConnection, stream: str, rows: int) -> None:
     # Makes the table.
-    last_good_syncs(lake, "crm")
+    last_good_syncs(lake)
     lake.execute(
         "insert into ops.syncs (sync_id, connection, stream, status, finished_at, namespace, rows_written)"
         f" values (1, 'crm', '{stream}', 'succeeded', '{LONG_AGO.isoformat()}', 'public', {rows})"

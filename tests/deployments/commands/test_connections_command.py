@@ -134,7 +134,7 @@ def test_check_says_what_is_well_and_ends_with_1_where_something_is_not(
     assert lines[0] == f"✓ Airbyte at {stand_in.url}: answers and takes our credentials"
     assert "! crm as Airbyte reaches it: this server does not offer a check of its sources" in lines
     assert f"✓ crm on 127.0.0.1:{cluster.port}: 5 streams, their keys and cursors are there" in lines
-    assert "! crm public.customer: has never been synced" in lines
+    assert "! crm: has never been synced" in lines
     assert lines[-1] == "Everything is well"
 
     with cluster.connect(databases["crm"]) as source:
