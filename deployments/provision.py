@@ -110,6 +110,7 @@ class _Provisioner:
         self._dry = dry
         self._resend = resend_secrets
         self._prune = prune
+        self._listed: dict[tuple[Kind, str], list[Document]] = {}
         self._done = Provisioned()
 
     def run(self, declarations: Sequence[ConnectionDeclaration]) -> Provisioned:
@@ -289,8 +290,11 @@ class _Provisioner:
     def _named(self, kind: Kind, name: str, workspace: str | None) -> Document | None:
         if workspace is None:
             return None
-        items = self._client.pages(f"/{kind}s", workspaceIds=workspace)
-        found = [item for item in items if item["name"] == name]
+        # Read once, not once for each name: a list is a page for every hundred connections. Names are looked
+        # for before anything of theirs is made.
+        if (kind, workspace) not in self._listed:
+            self._listed[kind, workspace] = list(self._client.pages(f"/{kind}s", workspaceIds=workspace))
+        found = [item for item in self._listed[kind, workspace] if item["name"] == name]
         if len(found) > 1:
             raise ConfigurationError(
                 f"The server has {len(found)} {kind}s named {name}",

@@ -374,3 +374,31 @@ def test_a_way_to_find_changes_that_the_server_lacks_is_refused(
     with pytest.raises(AirbyteRequestRefused, match=words):
         provision.apply([declared], settings, server)
     assert names(server, "connection", settings) == []
+
+
+def test_the_lists_of_the_server_are_read_as_often_for_many_connections_as_for_one(
+    settings: Settings,
+) -> None:
+    public = "/api/public/v1"
+    names = ["crm", "erp"]
+
+    def lists_read(count: int) -> dict[str, int]:
+        script = {
+            f"GET {public}/workspaces": [Answer(body={"data": [{"name": "floe", "workspaceId": "w"}]})],
+            **{
+                f"GET {public}/{kind}s": [Answer(body={"data": []})]
+                for kind in ("connection", "source", "destination")
+            },
+        }
+        with scripted(script) as server:
+            declared = [declaration(name, REASON) for name in names[:count]]
+            sources = dict.fromkeys(names, settings.sources["crm"])
+            planned = provision.plan(
+                declared,
+                made(server.url, sources, settings.warehouse),
+                AirbyteServer(server_url=server.url, token="t"),
+            )
+            assert sum(change.kind == "connection" for change in planned) == count
+            return {call: server.times(call) for call in script}
+
+    assert lists_read(2) == lists_read(1)
