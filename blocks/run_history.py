@@ -23,14 +23,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilterDeploymentId,
     FlowRunFilterEndTime,
     FlowRunFilterId,
-    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
+from blocks.child_runs import child_runs
 from blocks.errors import ServiceUnavailable
 from blocks.own_deployments import own_deployments
 
@@ -116,21 +116,11 @@ def _descendants(client: SyncPrefectClient, runs: list[UUID], *, with_deployment
     parents = runs
     while parents:
         children = [
-            run.id for run in _children(client, parents) if with_deployments or run.deployment_id is None
+            run.id for run in child_runs(client, parents) if with_deployments or run.deployment_id is None
         ]
         found += children
         parents = children
     return found
-
-
-def _children(client: SyncPrefectClient, parents: list[UUID]) -> list[FlowRun]:
-    children: list[FlowRun] = []
-    of = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
-    while page := client.read_flow_runs(
-        flow_run_filter=of, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=len(children)
-    ):
-        children += page
-    return children
 
 
 def _remove_artifacts(client: SyncPrefectClient, runs: list[UUID]) -> int:

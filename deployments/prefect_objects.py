@@ -114,7 +114,7 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
     )
     deleted = []
     with get_client(sync_client=True) as client:
-        for name, deployment in _deployed(client):
+        for name, deployment in deployed(client):
             if name not in schedules:
                 client.delete_deployment(deployment.id)
                 deleted.append(name)
@@ -125,7 +125,7 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
     return deleted
 
 
-def _deployed(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
+def deployed(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
     """Yield the server's deployments that came from a `prefect.yaml` of ours, by `flow/deployment`."""
     flows = {}
     for deployment in own_deployments(client):
@@ -151,14 +151,9 @@ def _digest(file: Path) -> str:
 
 def missing_deployments(file: Path = PREFECT_YAML) -> list[str]:
     """Return the declared deployments that the server does not have, as `flow/deployment`."""
-    missing = []
     with get_client(sync_client=True) as client:
-        for name in declared_deployments(file):
-            try:
-                client.read_deployment_by_name(name)
-            except ObjectNotFound:
-                missing.append(name)
-    return missing
+        there = {name for name, _ in deployed(client)}
+    return [name for name in declared_deployments(file) if name not in there]
 
 
 def declared_deployments(file: Path = PREFECT_YAML) -> list[str]:

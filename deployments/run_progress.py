@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,20 +19,26 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     ArtifactFilterType,
-    FlowRunFilter,
-    FlowRunFilterParentFlowRunId,
     LogFilter,
     LogFilterFlowRunId,
     LogFilterLevel,
 )
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import LogSort
+from prefect.client.schemas.sorting import ArtifactSort, LogSort
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.markup import escape
 from rich.table import Table
 
+from blocks.child_runs import child_runs
+from deployments.run_bars import Bar, RunBars
+
 POLL_SECONDS = 1.0
+# A look at hundreds of runs keeps the server busy, which they need themselves.
+SHARE_OF_LOOKING = 0.2
 ROWS_SHOWN = 10
+# Of the same columns, like one of each source.
+TABLES_SHOWN = 10
+PAGE = 200
 ERROR_LEVEL = 40
 
 
@@ -40,27 +47,75 @@ def follow(run_id: UUID, console: Console) -> FlowRun:
 
     On a terminal the bars move; elsewhere (a log file) each bar prints one line when it is full.
     """
-    with get_client(sync_client=True) as client, _Bars(console) as bars:
+    ended: set[UUID] = set()
+    with get_client(sync_client=True) as client, RunBars(console) as bars:
         while True:
+            started = time.monotonic()
             run = client.read_flow_run(run_id)
-            bars.show(run, descendants(client, run_id), client)
-            if run.state is not None and run.state.is_final():
+            bars.show(bars_of(client, [run, *descendants(client, run_id)], ended))
+            if _is_final(run):
                 return run
-            time.sleep(POLL_SECONDS)
+            looking = time.monotonic() - started
+            time.sleep(max(POLL_SECONDS, looking / SHARE_OF_LOOKING))
+
+
+def bars_of(client: SyncPrefectClient, family: Sequence[FlowRun], ended: set[UUID]) -> list[Bar]:
+    """Return a bar for each run and for each progress artifact of those that had not ended at the last look.
+
+    Args:
+        client: of the Prefect server.
+        family: the runs as they are now.
+        ended: those that had ended at the last look, whose artifacts do not move any more; grows.
+    """
+    bars = []
+    for run in family:
+        name = (run.state.name if run.state else None) or "Scheduled"
+        bars.append(
+            Bar(
+                str(run.id),
+                f"[bold]{escape(run.name)}[/] {name.lower()}",
+                100 if _is_final(run) else 0,
+                failed=_is_final(run) and not (run.state and run.state.is_completed()),
+                is_run=True,
+            )
+        )
+    moving = [run for run in family if run.id not in ended]
+    for artifact in _artifacts(client, moving, "progress"):
+        text = escape(artifact.description or artifact.key)
+        bars.append(Bar(str(artifact.id), f"  {text}", float(artifact.data)))
+    ended |= {run.id for run in moving if _is_final(run)}
+    return bars
+
+
+def _is_final(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_final()
 
 
 def summarise(run: FlowRun, console: Console) -> None:
-    """Print every table artifact of the run and its child runs, then the errors if it failed."""
+    """Print the table artifacts of the run and its child runs, then the errors if it failed."""
     with get_client(sync_client=True) as client:
         family = [run, *descendants(client, run.id)]
-        for artifact in _artifacts(client, family, "table"):
-            rows = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
-            if rows:
-                console.print(f"\n[bold]{artifact.description or artifact.key}[/]")
-                console.print(_table(rows))
+        print_tables(_artifacts(client, family, "table"), console)
         if run.state is not None and not run.state.is_completed():
             for line in error_lines(client, family):
                 console.print(line, style="red", markup=False, highlight=False)
+
+
+def print_tables(artifacts: Iterable[Any], console: Console) -> None:
+    """Print table artifacts; of those with the same columns, which are one of each source, only the first."""
+    alike: Counter[tuple[str, ...]] = Counter()
+    for artifact in artifacts:
+        rows = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
+        if not rows:
+            continue
+        alike[tuple(rows[0])] += 1
+        if alike[tuple(rows[0])] <= TABLES_SHOWN:
+            console.print(f"\n[bold]{artifact.description or artifact.key}[/]")
+            console.print(_table(rows))
+    for columns, count in alike.items():
+        if count > TABLES_SHOWN:
+            more = count - TABLES_SHOWN
+            console.print(f"\n... and {more} more tables of {', '.join(columns[:3])} in the Prefect UI")
 
 
 def descendants(client: SyncPrefectClient, run_id: UUID) -> list[FlowRun]:
@@ -68,9 +123,7 @@ def descendants(client: SyncPrefectClient, run_id: UUID) -> list[FlowRun]:
     found: list[FlowRun] = []
     parents = [run_id]
     while parents:
-        children = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
-        )
+        children = child_runs(client, parents)
         found += children
         parents = [child.id for child in children]
     return found
@@ -93,13 +146,20 @@ def error_lines(client: SyncPrefectClient, family: Iterable[FlowRun]) -> list[st
 
 
 def _artifacts(client: SyncPrefectClient, runs: Iterable[FlowRun], kind: str) -> list[Any]:
-    found = client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
-            type=ArtifactFilterType(any_=[kind]),
-        )
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
+        type=ArtifactFilterType(any_=[kind]),
     )
-    return sorted(found, key=lambda artifact: artifact.created)
+    found: dict[UUID, Any] = {}
+    offset = 0
+    while page := client.read_artifacts(
+        artifact_filter=wanted, sort=ArtifactSort.ID_DESC, limit=PAGE, offset=offset
+    ):
+        found |= {artifact.id: artifact for artifact in page}
+        offset += len(page)
+        if len(page) < PAGE:
+            break
+    return sorted(found.values(), key=lambda artifact: artifact.created)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -118,51 +178,3 @@ def _cell(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
     return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-class _Bars:
-    """One bar for each progress artifact and one line for each flow run without any."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.fields[mark]}"),
-            TextColumn("{task.description}", table_column=None),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=False,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._printed: set[str] = set()
-
-    def __enter__(self) -> _Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, run: FlowRun, children: list[FlowRun], client: SyncPrefectClient) -> None:
-        for child in [run, *children]:
-            state = child.state
-            name = (state.name if state else None) or "Scheduled"
-            done = bool(state and state.is_final())
-            mark = (
-                "[red]✗" if done and not (state and state.is_completed()) else ("[green]✓" if done else "•")
-            )
-            self._bar(str(child.id), f"[bold]{child.name}[/] {name.lower()}", 100 if done else 0, mark)
-        for artifact in _artifacts(client, [run, *children], "progress"):
-            percent = float(artifact.data)
-            text = artifact.description or artifact.key
-            self._bar(str(artifact.id), f"  {text}", percent, "[green]✓" if percent >= 100 else " ")
-
-    def _bar(self, key: str, text: str, percent: float, mark: str) -> None:
-        if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(text, total=100, mark=mark)
-        self._progress.update(self._tasks[key], completed=percent, description=text, mark=mark)
-        if self._progress.disable and percent >= 100 and key not in self._printed:
-            self._printed.add(key)
-            self._console.print(text)

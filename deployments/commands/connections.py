@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Airbyte connections, from deployments/connections.")
 _SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "delete": "[red]-[/]", "none": " "}
 _LEVELS = {"good": "[green]✓[/]", "notice": "[yellow]![/]", "bad": "[red]✗[/]"}
+# With more than these, what is as it should be is only counted.
+FEW = 20
 Prune = Annotated[
     bool, typer.Option("--prune", help="delete what the workspace has and no file declares, and its blocks")
 ]
@@ -31,7 +34,7 @@ def plan(prune: Prune = False) -> None:
     declarations, settings, server = _inputs()
     from deployments import provision
 
-    _show(provision.plan(declarations, settings, server, prune=prune))
+    show(provision.plan(declarations, settings, server, prune=prune))
 
 
 @app.command()
@@ -47,10 +50,15 @@ def apply(
     from deployments import provision
 
     done = provision.apply(declarations, settings, server, resend_secrets=secrets, prune=prune)
-    _show(done.changes)
+    show(done.changes)
     blocks = provision.connection_blocks(declarations, settings, done.connection_ids)
-    for saved in [*register(blocks), *(delete_others(blocks) if prune else [])]:
-        console.print(f"block {saved.name}: {saved.change}")
+    registered = [*register(blocks), *(delete_others(blocks) if prune else [])]
+    unchanged = sum(saved.change == "unchanged" for saved in registered)
+    for saved in registered:
+        if saved.change != "unchanged" or unchanged <= FEW:
+            console.print(f"block {saved.name}: {saved.change}")
+    if unchanged > FEW:
+        console.print(f"{unchanged} blocks: unchanged")
 
 
 @app.command()
@@ -98,9 +106,15 @@ def check(
     from deployments.connection_check import check as findings
 
     bad = 0
+    alike: Counter[tuple[str, str]] = Counter()
     for finding in findings(declarations, settings, server, accept=accept):
         bad += finding.level == "bad"
-        console.print(f"{_LEVELS[finding.level]} {escape(finding.subject)}: {escape(finding.words)}")
+        alike[finding.level, finding.words] += 1
+        if finding.level == "bad" or alike[finding.level, finding.words] <= FEW:
+            console.print(f"{_LEVELS[finding.level]} {escape(finding.subject)}: {escape(finding.words)}")
+    for (level, words), count in alike.items():
+        if level != "bad" and count > FEW:
+            console.print(f"{_LEVELS[level]} and {count - FEW} more: {escape(words)}")
     console.print(f"{bad} wrong" if bad else "Everything is well")
     raise typer.Exit(1 if bad else 0)
 
@@ -117,11 +131,21 @@ def _inputs() -> tuple[list[ConnectionDeclaration], Settings, AirbyteServer]:
     return load_declarations(), settings, server_block(settings)
 
 
-def _show(changes: Sequence[Change]) -> None:
+def show(changes: Sequence[Change]) -> None:
+    """Print what is to be changed, or was; where much is as declared, only how much."""
+    as_declared = sum(_is_as_declared(change) for change in changes)
     for change in changes:
+        if as_declared > FEW and _is_as_declared(change):
+            continue
         note = f" [dim]({escape(change.note)})[/]" if change.note else ""
         console.print(f"{_SIGNS[change.action]} {change.kind} {escape(change.name)}{note}")
         for detail in change.details:
             console.print(f"    {detail}", markup=False)
+    if as_declared > FEW:
+        console.print(f"{_SIGNS['none']} {as_declared} as declared")
     count = sum(change.action != "none" for change in changes)
     console.print(f"{count} to change" if count else "Everything is as declared")
+
+
+def _is_as_declared(change: Change) -> bool:
+    return change.action == "none" and not change.note.startswith("not declared")
