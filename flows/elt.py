@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from prefect import flow, task
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
-from blocks.errors import PermanentError, TransientError
+from blocks.errors import FloeError, PermanentError, TransientError
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
@@ -21,6 +25,10 @@ from flows.transform import transform
 POLL_SECONDS = 1
 # A crashed run is started again by the server (deployments/automations.yaml), this often in all.
 MOST_STARTS = 3
+# Of the replications that failed, so many are named in the error.
+NAMED = 3
+# With more sources than these, the table of times has one row for all their reconciliations.
+FEW = 5
 
 
 class RunFailed(PermanentError):
@@ -41,12 +49,18 @@ def _run_name() -> str:
 
 # Results are kept, so that a run which is started again goes on where it stood.
 @flow(name="elt", flow_run_name=_run_name, persist_result=True)
-def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> State | None:
+def elt(
+    sources: list[str],
+    datasets: list[str],
+    dashboards: bool = True,
+    at_once: Annotated[int, Field(ge=1)] = 16,
+) -> State | None:
     """Bring every source and file into the warehouse, build and test the marts, publish them.
 
     Replications run side by side on their own work pool; files, reconciliations and dbt run here, since
     their host is this one; the dashboards are made on theirs. A step that fails ends the run: what came
-    before it stays, what comes after it is not started, and readers keep the last good marts.
+    before it stays, what comes after it is not started, and readers keep the last good marts. A replication
+    that fails keeps no other from being done.
     Retrying the run (in the UI, or by the server after a crash) does only what was not completed, and of a
     build whose nodes failed only what was left. Of several scheduled runs that are due at once, the latest
     works and the others end as Skipped.
@@ -55,6 +69,7 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Sta
         sources: the databases to replicate and reconcile, by the names of their connections
         datasets: the CSV datasets to load
         dashboards: update the dashboards at the end
+        at_once: replications that are asked for at a time; their pool's workers may take fewer
 
     Raises:
         RunFailed: a run on another host did not complete.
@@ -70,12 +85,17 @@ def elt(sources: list[str], datasets: list[str], dashboards: bool = True) -> Sta
     if (skipped := skipped_for_newer()) is not None:
         return skipped
     times = StepTimes("elt-timing")
-    replications = [run_elsewhere.submit(f"replicate/{source}", {"source": source}) for source in sources]
-    for dataset in datasets:
-        times.measure(f"ingest {dataset}", partial(ingest_csv, dataset=dataset))
-    times.measure("replicate (beyond ingest)", lambda: [future.result() for future in replications])
+    # All at once, most would wait for a slot, be told of as late, and each be looked at every second.
+    runner: ThreadPoolTaskRunner[str] = ThreadPoolTaskRunner(max_workers=at_once)
+    with runner as replicating:
+        replications = [_replication(replicating, source) for source in sources]
+        for dataset in datasets:
+            times.measure(f"ingest {dataset}", partial(ingest_csv, dataset=dataset))
+        times.measure("replicate (beyond ingest)", partial(_let_all_end, replications))
     for source in sources:
-        times.measure(f"reconcile {source}", partial(reconcile, source=source, only_when_due=True))
+        # Of many, one row: what comes after them is to be seen too.
+        step = f"reconcile {source}" if len(sources) <= FEW else f"reconcile {len(sources)} sources"
+        times.measure(step, partial(reconcile, source=source, only_when_due=True))
     times.measure("transform", transform)
     if dashboards:
         times.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
@@ -113,3 +133,33 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
             next_command=f"prefect flow-run logs {run.id}",
         )
     return run.name
+
+
+def _replication(runner: ThreadPoolTaskRunner[str], source: str) -> PrefectFuture[str]:
+    parameters = {"deployment": f"replicate/{source}", "parameters": {"source": source}}
+    return runner.submit(run_elsewhere, parameters)
+
+
+def _let_all_end(replications: Sequence[PrefectFuture[str]]) -> None:
+    """Wait for every replication, then raise what failed.
+
+    Raises:
+        RunFailed: some did not complete.
+        RunCrashed: one did not, since its process died each time.
+    """
+    failed: list[Exception] = []
+    for each in replications:
+        try:
+            each.result()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other replications go on)
+            failed.append(error)
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        named = [error.what if isinstance(error, FloeError) else str(error) for error in failed[:NAMED]]
+        more = [f"and {len(failed) - NAMED} more"] if len(failed) > NAMED else []
+        raise RunFailed(
+            f"{len(failed)} of {len(replications)} replications did not complete: {'; '.join(named + more)}",
+            state="the others are complete; the steps after them were not started",
+            next_command="floe status",
+        )

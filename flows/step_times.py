@@ -34,10 +34,10 @@ class StepTimes:
         self._seconds: dict[str, float] = {}
 
     def measure(self, step: str, work: Callable[[], object]) -> None:
-        """Do `work` and keep how long it took."""
+        """Do `work` and keep how long it took; of one name, how long all of them took."""
         started = time.monotonic()
         work()
-        self._seconds[step] = round(time.monotonic() - started, 1)
+        self._seconds[step] = self._seconds.get(step, 0.0) + time.monotonic() - started
 
     def show(self, description: str) -> None:
         """Make the artifact.
@@ -47,7 +47,7 @@ class StepTimes:
         """
         usual = self._usual()
         rows = [
-            {"step": step, "seconds": seconds, "usually": usual.get(step)}
+            {"step": step, "seconds": round(seconds, 1), "usually": usual.get(step)}
             for step, seconds in self._seconds.items()
         ]
         create_table_artifact(key=self._key, description=description, table=rows)
