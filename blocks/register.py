@@ -6,7 +6,6 @@ Registering twice changes nothing. Secrets go to the Prefect server alone, which
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -137,11 +136,12 @@ def _register(name: str, block: Block, check: bool) -> Literal["created", "updat
 
 
 def comparable(block: Block) -> Any:
-    """Return a block's fields, secrets included, in a form that can be compared; never print it.
+    """Return a block's fields in a form that can be compared, secrets too; never print it.
 
-    What Prefect adds to a saved block (`_block_document_id` and the like) is left out.
+    What Prefect adds to a saved block (`_block_document_id` and the like) is left out. Secrets stay wrapped:
+    to unwrap them Prefect works out the block's JSON schema once for each field.
     """
-    return _own_fields(json.loads(block.model_dump_json(context={"include_secrets": True})))
+    return _own_fields(block.model_dump())
 
 
 def _own_fields(value: Any) -> Any:
