@@ -67,8 +67,8 @@ class AddedFiles:
             f" where t.table_name = {sql_string(contract.dataset)} and t.end_snapshot is null"
             f" and s.schema_name = {sql_string(contract.schema_name)} and s.end_snapshot is null"
             " and t.path_is_relative and s.path_is_relative"
-            f" and t.table_id not in ({_current('table_id', 'ducklake_partition_info')})"
-            f" and t.table_id not in ({_current('table_id', 'ducklake_sort_info')})"
+            f" and t.table_id not in ({_tables_in('ducklake_partition_info')})"
+            f" and t.table_id not in ({_tables_in('ducklake_sort_info')})"
             f" and not exists (select 1 from {_CATALOG}.ducklake_metadata"
             f" where key not in {_PLAIN} and (key, value) <> ('encrypted', 'false'))"
         )
@@ -91,10 +91,10 @@ class AddedFiles:
         Raises:
             WarehouseUnavailable: the file cannot be put there, or does not hold what was staged.
         """
-        ((now,),) = self._session.rows("select strftime(now() at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f+00')")
-        file = folder / (FOLDER + quote(now, safe="")) / f"{uuid.uuid4().hex}.parquet"
         if staged.parquet is None or not staged.rows:
             return 0
+        ((now,),) = self._session.rows("select strftime(now() at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f+00')")
+        file = folder / (FOLDER + quote(now, safe="")) / f"{uuid.uuid4().hex}.parquet"
         self._added.append(file)
         _place(staged.parquet, file)
         if (rows := pq.read_metadata(file).num_rows) != staged.rows:
@@ -140,5 +140,5 @@ def _place(source: Path, file: Path) -> None:
         ) from None
 
 
-def _current(column: str, table: str) -> str:
-    return f"select {column} from {_CATALOG}.{table} where end_snapshot is null"
+def _tables_in(table: str) -> str:
+    return f"select table_id from {_CATALOG}.{table} where end_snapshot is null"

@@ -13,6 +13,7 @@ from staged_files import BODY, ROWS, TABLE, Publisher, stock
 
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from lambda_csv_loader.writer import TableMismatch, WarehouseUnavailable
+from tests.conftest import Cluster
 
 
 @pytest.fixture
@@ -87,6 +88,18 @@ def test_where_adding_would_differ_the_rows_are_inserted(publisher: Publisher, c
     assert len(publisher.added()) == 1
     if "more" in change:
         assert publisher.query(f"select more from {TABLE} where n = 4") == [(7,)]
+
+
+@pytest.mark.thorough
+def test_a_lake_that_says_how_its_files_are_written_writes_them_itself(
+    publisher: Publisher, cluster: Cluster
+) -> None:
+    publisher.publish(publisher.candidate())
+    with cluster.connect(publisher.lake.database) as catalog:
+        catalog.execute("insert into ducklake_metadata (key, value) values ('parquet_compression', 'gzip')")
+    publisher.publish(publisher.candidate("n,note\n4,four\n", "g.csv"))
+    assert publisher.rows() == [*ROWS, (4, "four")]
+    assert len(publisher.added()) == 1
 
 
 def test_a_null_that_the_table_refuses_is_refused(publisher: Publisher) -> None:
