@@ -118,5 +118,5 @@ def _failed(project: DbtProject, attempts: set[str]) -> _Failed | str:
         if not kept.are_there:
             return f"the results of run {run} are not on this host, in {project.output}"
         if publisher.has_new_data(run, kept.source_schemas()):
-            return "data have come since it began"
+            return "data have come since it began, or nobody can tell any more"
     return _Failed(run, kept)
