@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from blocks.dbt import DbtProject
 from blocks.dbt_events import DbtResult
 from blocks.dbt_retry import Remaining
-from blocks.errors import DbtFailed
+from blocks.errors import DbtFailed, FloeError
+from blocks.object_store import LandingBucket
 from blocks.publication import Publication
+from blocks.slim_build import keep_manifest
 from flows.dbt_nodes import DbtNodes
 from flows.failed_build import leave, take_up
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
@@ -101,6 +103,7 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         restore()
         raise
     publication = steps.run("publish", lambda: _publish(project, run, result))
+    _keep_manifest(project)
     project.forget()
     return _summary(result, publication.publication_id, remaining.count_done if remaining else 0)
 
@@ -118,6 +121,14 @@ def _publish(project: DbtProject, run: str, result: DbtResult) -> Publication:
     # Publishing twice would count as two sets, so only what comes before it is transient: connecting.
     with project.warehouse.publisher() as publisher:
         return publisher.publish(run, marts(result))
+
+
+def _keep_manifest(project: DbtProject) -> None:
+    try:
+        keep_manifest(cast(LandingBucket, LandingBucket.load("landing")), project)
+    except (FloeError, ValueError) as error:
+        # The marts are published all the same.
+        get_run_logger().warning("`floe marts build` goes on comparing with an earlier set: %s", error)
 
 
 def marts(result: DbtResult) -> list[str]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from blocks.mart_differences import MartComparison, MartDifferences
 
 app = typer.Typer(no_args_is_help=True, help="The published set of marts.")
+_Prefix = Annotated[
+    str, typer.Option(envvar="FLOE_DBT_SCHEMA_PREFIX", help="of the developer's schemas: ada for ada_build")
+]
 
 
 @app.command()
@@ -64,14 +67,42 @@ def docs(
 
 
 @app.command()
+def build(prefix: _Prefix = "") -> None:
+    """Build the models that you changed and what depends on them, in schemas of your own.
+
+    What differs from the last publication is built; everything else is read where that publication was built.
+    """
+    from deployments.local.stack import enter_if_running
+
+    enter_if_running()
+    from blocks.dbt import DbtProject
+    from blocks.dbt_events import NodeEvent
+    from blocks.settings import load_settings
+    from blocks.slim_build import slim_build
+    from blocks.warehouse import Warehouse
+
+    def told(event: NodeEvent) -> None:
+        if event.status != "running":
+            console.print(event.message, markup=False, highlight=False)
+
+    settings = load_settings()
+    project = DbtProject(
+        warehouse=Warehouse(target=settings.warehouse),
+        output=settings.home / "dbt-slim",
+        schema_prefix=prefix,
+    )
+    result = slim_build(settings.object_store, project, told)
+    models = result.count("success", kinds=("model",))
+    then = f"\nNext: floe marts diff --prefix {prefix}" if models else ": none differs from what is published"
+    console.print(f"{models} models built in the schemas {prefix}_*{then}")
+
+
+@app.command()
 def diff(
     models: Annotated[
         list[str] | None, typer.Argument(help="marts to compare; all when none is named")
     ] = None,
-    prefix: Annotated[
-        str,
-        typer.Option(envvar="FLOE_DBT_SCHEMA_PREFIX", help="of the developer's schemas: ada for ada_build"),
-    ] = "",
+    prefix: _Prefix = "",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="write every row that differs into this folder, as CSV"),

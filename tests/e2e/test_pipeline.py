@@ -28,6 +28,7 @@ from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry
 
+from blocks.slim_build import KEY
 from deployments.local import leftovers
 from deployments.prefect_objects import declared_deployments
 from tests.e2e.conftest import ROOT, Stack
@@ -86,6 +87,11 @@ def test_every_file_is_loaded_once(stack: Stack) -> None:
         " count(distinct _file_id) from raw_files.inventory"
     )
     assert loaded == [(lines, lines, len(files))]
+
+
+def test_the_manifest_of_what_is_published_is_kept_for_slim_builds(stack: Stack) -> None:
+    (kept,) = stack.home.mirror.rglob(KEY)
+    assert "model.floe.fct_sales" in json.loads(kept.read_text())["nodes"]
 
 
 def test_sales_totals_of_the_mart_equal_the_sources_to_the_cent(stack: Stack) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from file_stack import running_store
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -21,12 +22,17 @@ from prefect.client.schemas.objects import State
 
 from blocks.dbt import DbtProject
 from blocks.errors import DbtFailed
+from blocks.object_store import LandingBucket
+from blocks.slim_build import KEY
 from blocks.warehouse import Warehouse
 from flows.transform import transform
 from lambda_csv_loader.ducklake import DuckLakeSettings
+from lambda_csv_loader.object_store import Bucket
+from lambda_csv_loader.settings import ObjectStoreSettings
 from tests.airbyte_service import new_lake_in, until
 from tests.conftest import Cluster
 from tests.flaky_port import FlakyPort, flaky_port
+from tests.postgres_server import free_port
 from tests.small_project import small_project
 from tests.step_runs import tries
 
@@ -106,10 +112,27 @@ def test_a_failed_build_tells_the_sql_and_the_failing_rows_and_an_absent_warehou
     assert tries(ended, *steps) == steps
 
 
+@pytest.fixture
+def landing(prefect_server: None, tmp_path: Path) -> Iterator[ObjectStoreSettings]:
+    """The block `landing` of a bucket of its own."""
+    with running_store(tmp_path / "store", "landing") as store:
+        settings = ObjectStoreSettings(
+            bucket="landing",
+            queue_url="q",
+            dead_letter_queue_url="d",
+            endpoint_url=store.url,
+            access_key_id="a",
+            secret_access_key="s",
+        )
+        LandingBucket(**settings.model_dump()).save("landing", overwrite=True)
+        yield settings
+
+
 @pytest.mark.thorough
 def test_a_build_is_published_once_with_a_warehouse_that_was_away(
-    project: tuple[Path, FlakyPort], lake: DuckLakeSettings
+    project: tuple[Path, FlakyPort], lake: DuckLakeSettings, landing: ObjectStoreSettings
 ) -> None:
+    """Its manifest is then in the bucket, for slim builds."""
     folder, flaky = project
     (folder / "models" / "doubled.sql").write_text("select 7 as id")
     (folder / "models" / "all.yml").write_text(TESTED)
@@ -120,3 +143,25 @@ def test_a_build_is_published_once_with_a_warehouse_that_was_away(
     assert tries(ended, *steps) == steps
     with Warehouse(target=lake).connect() as database:
         assert database.execute("select * from marts.doubled").fetchall() == [(7,)]
+    assert "model.floe.doubled" in Bucket(landing).get_json(KEY)["nodes"]
+
+
+@pytest.mark.thorough
+def test_a_build_is_published_also_when_its_manifest_cannot_be_kept(
+    project: tuple[Path, FlakyPort], lake: DuckLakeSettings, landing: ObjectStoreSettings
+) -> None:
+    folder, _ = project
+    (folder / "models" / "doubled.sql").write_text("select 8 as id")
+    nowhere = landing.model_copy(update={"endpoint_url": f"http://127.0.0.1:{free_port()}"})
+    LandingBucket(**nowhere.model_dump()).save("landing", overwrite=True)
+    ended = transform(first_pause_seconds=0.01, return_state=True)
+    assert ended.is_completed()
+    with Warehouse(target=lake).connect() as database:
+        assert database.execute("select * from marts.doubled").fetchall() == [(8,)]
+
+    def warned() -> bool:
+        with get_client(sync_client=True) as client:
+            logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run(ended)])))
+        return any("goes on comparing with an earlier set" in log.message for log in logs)
+
+    until(warned, "the warning", 20)

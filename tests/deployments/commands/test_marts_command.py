@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from blocks.ducklake_publisher import DuckLakePublisher
+from blocks.errors import ConfigurationError
 from blocks.mart_differences import MartMissing
 from blocks.settings import load_settings
 from deployments.commands.marts import app
@@ -43,6 +44,12 @@ def published(
     load_settings.cache_clear()
     yield lake_connection
     load_settings.cache_clear()
+
+
+def test_build_refuses_to_build_where_production_does(published: duckdb.DuckDBPyConnection) -> None:
+    result = CliRunner().invoke(app, ["build"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "schemas of your own" in str(result.exception)
 
 
 def test_diff_tells_what_readers_would_see_change(
