@@ -6,8 +6,9 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from uuid import UUID
 
 import yaml
 from prefect import get_client
@@ -19,7 +20,7 @@ from prefect.settings import get_current_settings
 from prefect.variables import Variable
 
 from blocks.errors import ConfigurationError
-from blocks.own_deployments import own_deployments
+from blocks.own_deployments import all_deployments, own_deployments
 from blocks.settings import ROOT, AlertSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations, declared_automations
@@ -114,7 +115,7 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
     )
     deleted = []
     with get_client(sync_client=True) as client:
-        for name, deployment in deployed(client):
+        for name, deployment in named(client, own_deployments(client)):
             if name not in schedules:
                 client.delete_deployment(deployment.id)
                 deleted.append(name)
@@ -125,10 +126,12 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
     return deleted
 
 
-def deployed(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentResponse]]:
-    """Yield the server's deployments that came from a `prefect.yaml` of ours, by `flow/deployment`."""
-    flows = {}
-    for deployment in own_deployments(client):
+def named(
+    client: SyncPrefectClient, deployments: Iterable[DeploymentResponse]
+) -> Iterator[tuple[str, DeploymentResponse]]:
+    """Yield deployments with their names, `flow/deployment`."""
+    flows: dict[UUID, str] = {}
+    for deployment in deployments:
         if deployment.flow_id not in flows:
             flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
         yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
@@ -152,7 +155,7 @@ def _digest(file: Path) -> str:
 def missing_deployments(file: Path = PREFECT_YAML) -> list[str]:
     """Return the declared deployments that the server does not have, as `flow/deployment`."""
     with get_client(sync_client=True) as client:
-        there = {name for name, _ in deployed(client)}
+        there = {name for name, _ in named(client, all_deployments(client))}
     return [name for name in declared_deployments(file) if name not in there]
 
 

@@ -13,7 +13,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from rich.table import Table
 
-from deployments.prefect_objects import declared_deployments, deployed
+from blocks.own_deployments import all_deployments
+from deployments.prefect_objects import declared_deployments, named
 
 # With more deployments of a flow than these, one line is for all whose last run completed, and one for those
 # that were never run, like the reconciliations, which elt does itself.
@@ -35,7 +36,7 @@ def deployments_table() -> Table:
     for column in ("deployment", "last run", "state", "seconds"):
         table.add_column(column, justify="right" if column == "seconds" else "left")
     with get_client(sync_client=True) as client:
-        there = dict(deployed(client))
+        there = dict(named(client, all_deployments(client)))
         last_runs = [_last_run(client, name, there.get(name)) for name in declared_deployments()]
     for row in few(last_runs):
         table.add_row(*row)
