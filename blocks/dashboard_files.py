@@ -35,8 +35,12 @@ class InvalidDashboard(ConfigurationError):
     """One or more dashboard files say something that they may not."""
 
 
-def load_dashboards(folder: Path) -> tuple[Dashboard, ...]:
+def load_dashboards(folder: Path, *, allow_none: bool = False) -> tuple[Dashboard, ...]:
     """Read every `*.yaml` of a folder.
+
+    Args:
+        folder: of the files.
+        allow_none: a company may have none yet; whoever is to show them needs one.
 
     Returns:
         The dashboards, in the order of the navigation.
@@ -45,8 +49,11 @@ def load_dashboards(folder: Path) -> tuple[Dashboard, ...]:
         InvalidDashboard: with every problem of every file, each with its line.
     """
     files = sorted(folder.glob("*.yaml"))
-    if not files:
-        raise InvalidDashboard(f"There is no dashboard in {folder}", next_command="add a file <name>.yaml")
+    if not files and not allow_none:
+        raise InvalidDashboard(
+            f"There is no dashboard in {folder}",
+            next_command="add a file <name>.yaml, or give elt/daily in prefect.yaml `dashboards: false`",
+        )
     dashboards: dict[Path, Dashboard] = {}
     problems: list[str] = []
     for file in files:

@@ -257,7 +257,7 @@ def _owners(declarations: Sequence[ConnectionDeclaration]) -> dict[str, str]:
         **{f"replicate/{each.source}": each.owner for each in declarations},
         **{f"reconcile/{each.source}": each.owner for each in declarations},
         **{f"ingest-csv/{dataset}": contracts.get(dataset).owner for dataset in contracts.names()},
-        **{f"report/{each.key}": each.owner.name for each in load_dashboards(DASHBOARDS)},
+        **{f"report/{each.key}": each.owner.name for each in load_dashboards(DASHBOARDS, allow_none=True)},
     }
 
 

@@ -28,7 +28,7 @@ def check_deployments(file: Path = PREFECT_YAML) -> None:
         ConfigurationError: it names every problem.
     """
     sources = [declared.source for declared in load_declarations()]
-    dashboards = [declared.key for declared in load_dashboards(DASHBOARDS)]
+    dashboards = [declared.key for declared in load_dashboards(DASHBOARDS, allow_none=True)]
     problems = list(misfits(file, sources, Contracts(DATASETS).names(), dashboards))
     if problems:
         raise ConfigurationError(

@@ -143,9 +143,10 @@ def test_a_filter_that_no_card_uses_is_a_mistake(tmp_path: Path) -> None:
     assert problems(tmp_path) == [f"{file}:9: filters.1: no card uses the filter 'brand'"]
 
 
-def test_an_empty_folder_is_a_mistake(tmp_path: Path) -> None:
+def test_an_empty_folder_is_a_mistake_where_dashboards_are_to_be_shown(tmp_path: Path) -> None:
     with pytest.raises(InvalidDashboard, match="There is no dashboard"):
         load_dashboards(tmp_path)
+    assert load_dashboards(tmp_path, allow_none=True) == ()
 
 
 def test_the_navigation_follows_the_declared_position() -> None:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from blocks.errors import ConfigurationError
-from deployments.deployment_check import check_deployments, misfits
+from deployments import deployment_check
+from deployments.deployment_check import DASHBOARDS, check_deployments, misfits
 
 ENTRYPOINTS = {
     **{flow: flow for flow in ("replicate", "reconcile", "report", "elt")},
@@ -39,6 +40,17 @@ def found(folder: Path, *left_out: str, **changed: tuple[str, object]) -> list[s
 
 def test_the_shipped_file_fits_what_is_declared() -> None:
     check_deployments()
+
+
+def test_a_company_may_have_no_dashboards_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment_check, "DASHBOARDS", tmp_path)
+    with pytest.raises(ConfigurationError) as refused:
+        check_deployments()
+    # What prefect.yaml still names, and nothing else.
+    assert set(refused.value.what.partition(": ")[2].split("; ")) == {
+        f"report/{file.stem} names the dashboard {file.stem}, which is not declared"
+        for file in DASHBOARDS.glob("*.yaml")
+    }
 
 
 def test_a_file_that_fits(tmp_path: Path) -> None:
