@@ -30,7 +30,8 @@ from blocks.merged_rows import find_raw_table
 from blocks.object_store import LandingBucket
 from blocks.reconcile import dialect_of
 from blocks.warehouse import Warehouse
-from flows.elt import MOST_STARTS, CrashedTooOften, RunCrashed, RunFailed
+from flows.crashes import refuse_after_crashes
+from flows.elt import RunCrashed, RunFailed
 from flows.ingest_csv import look
 from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
 
@@ -113,14 +114,9 @@ def backfill(
         NoSuchStream, NoContract, BadPrefix: what was asked for does not exist.
         RunFailed: a part did not complete; the parts before it stay done.
         RunCrashed: a part crashed each time it was tried.
-        CrashedTooOften: this run crashed each time it was started.
+        CrashedTooOften: this run crashed in each of its last starts.
     """
-    if flow_run.get_run_count() > MOST_STARTS:
-        raise CrashedTooOften(
-            f"This backfill was started {MOST_STARTS} times and did not come to its end",
-            state="completed parts stay",
-            next_command="floe logs worker-dbt-host, then retry the run",
-        )
+    refuse_after_crashes("floe logs worker-dbt-host, then retry the run")
     if not sources and not files:
         raise NothingToBackfill(
             "Neither a source nor a dataset is named",

@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from blocks.errors import FloeError, PermanentError, TransientError
+from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
@@ -23,8 +24,6 @@ from flows.step_times import StepTimes
 from flows.transform import transform
 
 POLL_SECONDS = 1
-# A crashed run is started again by the server (deployments/automations.yaml), this often in all.
-MOST_STARTS = 3
 # Of the replications that failed, so many are named in the error.
 NAMED = 3
 # With more sources than these, the table of times has one row for all their reconciliations.
@@ -37,10 +36,6 @@ class RunFailed(PermanentError):
 
 class RunCrashed(TransientError):
     """The process of a flow run on another host was killed, or its worker or host went down."""
-
-
-class CrashedTooOften(PermanentError):
-    """The run was started again after each crash, and crashed each time."""
 
 
 def _run_name() -> str:
@@ -74,14 +69,9 @@ def elt(
     Raises:
         RunFailed: a run on another host did not complete.
         RunCrashed: a run on another host crashed each time it was tried.
-        CrashedTooOften: this run crashed each time it was started.
+        CrashedTooOften: this run crashed in each of its last starts.
     """
-    if flow_run.get_run_count() > MOST_STARTS:
-        raise CrashedTooOften(
-            f"This run was started {MOST_STARTS} times and did not come to its end",
-            state="completed steps stay; readers keep the last good marts",
-            next_command="floe logs worker-dbt-host, then floe run",
-        )
+    refuse_after_crashes("floe logs worker-dbt-host, then floe run")
     if (skipped := skipped_for_newer()) is not None:
         return skipped
     times = StepTimes("elt-timing")

@@ -58,6 +58,7 @@ SHARED = {
         "deployments/test_metrics",
         "deployments/test_prefect_objects",
         "flows/test_backfill",
+        "flows/test_crashes",
         "flows/test_dbt_nodes",
         "flows/test_elt",
         "flows/test_emit",
