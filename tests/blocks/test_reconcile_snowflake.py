@@ -54,7 +54,7 @@ class Recorder:
         self.told.append(query)
         self.answer = []
         for name, columns in self.tables.items():
-            if "information_schema.tables" in query and f"upper('{name}')" in query:
+            if "information_schema.columns" in query and f"upper('{name}')" in query:
                 self.answer = [("RAW_SHOP", name)]
             if query.startswith("describe table") and query.endswith(f'"{name}"'):
                 self.answer = columns
