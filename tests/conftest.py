@@ -47,7 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # Files that share what is dear to make; the mark `xdist_group` does nothing under pytest 9.
 SHARED = {
-    "dbt": ("dbt/test_dbt_build", "dbt/test_dbt_changes", "dbt/test_dbt_project", "dbt/test_dbt_metrics"),
+    "dbt": (
+        "dbt/test_dbt_build",
+        "dbt/test_dbt_changes",
+        "dbt/test_dbt_metrics",
+        "dbt/test_dbt_project",
+        "dbt/test_dbt_snowflake",
+    ),
     "company": ("dbt/test_dbt_simulated", "dbt/test_dbt_tpcds"),
     "prefect": (
         "blocks/test_register",

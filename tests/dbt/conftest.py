@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tpcds_raw
+from changed_company import changed, mended, refused, unusual  # noqa: F401 - fixtures
 from company import Company
 from dbt_stages import DbtProject, DbtServer, Stage
 from simulated_runs import Run, first_run, run_after

@@ -22,7 +22,6 @@ import snowflake.connector
 from dbt_stages import DbtProject, DbtServer, Outcome, Stage
 from snowflake_stack import PYTHON, new_key, running_fakesnow
 from snowflake_target import DATABASE, SnowflakeTarget, as_text
-from test_dbt_changes import changed, mended, refused  # noqa: F401 - fixtures
 
 pytestmark = [
     pytest.mark.thorough,
@@ -95,14 +94,14 @@ def first_run(target: SnowflakeTarget, first: Stage) -> Built:
 
 
 @pytest.fixture(scope="module")
-def second_run(target: SnowflakeTarget, first_run: Built, changed: Stage) -> Built:  # noqa: F811
+def second_run(target: SnowflakeTarget, first_run: Built, changed: Stage) -> Built:
     """Built again after a day of changes."""
     target.load_raw(changed)
     return changed, *target.run("build", "--exclude-resource-type", "unit_test")
 
 
 @pytest.fixture(scope="module")
-def third_run(target: SnowflakeTarget, second_run: Built, mended: Stage) -> Built:  # noqa: F811
+def third_run(target: SnowflakeTarget, second_run: Built, mended: Stage) -> Built:
     """The histories once more: a delete turned out to be none."""
     target.load_raw(mended)
     return mended, *target.run("build", "--select", *HISTORIES, "--exclude-resource-type", "unit_test")
