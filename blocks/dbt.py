@@ -88,13 +88,7 @@ class DbtProject(StrictBlock):
             ConfigurationError: dbt could not start, parse or compile the project.
         """
         static = self._target / "static_index.html"
-        secrets = self.warehouse.secrets()
-
-        def on_line(line: str) -> str | None:
-            event = parse_event(line, secrets)
-            return event if isinstance(event, str) else None
-
-        self._dbt(["docs", "generate", "--static"], on_line, [static])
+        self._dbt(["docs", "generate", "--static"], self._error, [static])
         page.parent.mkdir(parents=True, exist_ok=True)
         partial = page.with_suffix(".partial")
         shutil.copyfile(static, partial)
@@ -138,8 +132,7 @@ class DbtProject(StrictBlock):
         def on_line(line: str) -> str | None:
             name = listed(line)
             if name is None:
-                found = parse_event(line, self.warehouse.secrets())
-                return found if isinstance(found, str) else None
+                return self._error(line)
             modified.append(name)
             return None
 
@@ -154,6 +147,11 @@ class DbtProject(StrictBlock):
             "target": self.warehouse.dbt_target(),
             "schema prefix": self.schema_prefix,
         }
+
+    def _error(self, line: str) -> str | None:
+        """Return the error of dbt itself that a line of its log tells of."""
+        event = parse_event(line, self.warehouse.secrets())
+        return event if isinstance(event, str) else None
 
     @property
     def _target(self) -> Path:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import yaml
 from prefect import get_client
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import Automation, AutomationCore
 from pydantic import ValidationError
 
 from blocks.errors import ConfigurationError
-from blocks.own_deployments import PAGE
+from blocks.server_pages import all_pages
 
 AUTOMATIONS_YAML = Path(__file__).with_name("automations.yaml")
 # Marks the automations that come from the file, so that nobody's own are ever touched.
@@ -38,7 +37,9 @@ def apply_automations(declared: list[AutomationCore]) -> list[str]:
     """
     changes = []
     with get_client(sync_client=True) as client:
-        ours = {each.name: each for each in _automations(client) if TAG in each.tags}
+        # One page would be short of some, which were then made twice.
+        there = all_pages(client.read_automations)
+        ours = {each.name: each for each in there if TAG in each.tags}
         for automation in declared:
             known = ours.pop(automation.name, None)
             if known is None:
@@ -51,14 +52,6 @@ def apply_automations(declared: list[AutomationCore]) -> list[str]:
             client.delete_automation(gone.id)
             changes.append(f"{name}: removed")
     return changes
-
-
-def _automations(client: SyncPrefectClient) -> list[Automation]:
-    """Return all that the server has: one page would be short of some, which were then made twice."""
-    found: list[Automation] = []
-    while page := client.read_automations(limit=PAGE, offset=len(found)):
-        found += page
-    return found
 
 
 def _content(automation: AutomationCore | Automation) -> object:

@@ -6,21 +6,18 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from uuid import UUID
 
 import yaml
 from prefect import get_client
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.variables import Variable
 
 from blocks.errors import ConfigurationError
-from blocks.own_deployments import all_deployments, own_deployments
+from blocks.own_deployments import all_deployments, named, own_deployments
 from blocks.settings import ROOT, AlertSettings
 from deployments.alerts import alert_automations
 from deployments.automations import apply_automations, declared_automations
@@ -124,17 +121,6 @@ def remove_undeclared(file: Path = PREFECT_YAML) -> list[str]:
                     client.delete_deployment_schedule(deployment.id, schedule.id)
                 deleted.append(f"schedule of {name}")
     return deleted
-
-
-def named(
-    client: SyncPrefectClient, deployments: Iterable[DeploymentResponse]
-) -> Iterator[tuple[str, DeploymentResponse]]:
-    """Yield deployments with their names, `flow/deployment`."""
-    flows: dict[UUID, str] = {}
-    for deployment in deployments:
-        if deployment.flow_id not in flows:
-            flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
-        yield f"{flows[deployment.flow_id]}/{deployment.name}", deployment
 
 
 def automate(alerts: AlertSettings) -> list[str]:

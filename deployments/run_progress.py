@@ -30,6 +30,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from blocks.child_runs import child_runs
+from blocks.server_pages import all_pages
 from deployments.run_bars import Bar, RunBars
 
 POLL_SECONDS = 1.0
@@ -38,7 +39,6 @@ SHARE_OF_LOOKING = 0.2
 ROWS_SHOWN = 10
 # Of the same columns, like one of each source.
 TABLES_SHOWN = 10
-PAGE = 200
 ERROR_LEVEL = 40
 
 
@@ -150,16 +150,8 @@ def _artifacts(client: SyncPrefectClient, runs: Iterable[FlowRun], kind: str) ->
         flow_run_id=ArtifactFilterFlowRunId(any_=[run.id for run in runs]),
         type=ArtifactFilterType(any_=[kind]),
     )
-    found: dict[UUID, Any] = {}
-    offset = 0
-    while page := client.read_artifacts(
-        artifact_filter=wanted, sort=ArtifactSort.ID_DESC, limit=PAGE, offset=offset
-    ):
-        found |= {artifact.id: artifact for artifact in page}
-        offset += len(page)
-        if len(page) < PAGE:
-            break
-    return sorted(found.values(), key=lambda artifact: artifact.created)
+    found = all_pages(client.read_artifacts, artifact_filter=wanted, sort=ArtifactSort.ID_DESC)
+    return sorted(found, key=lambda artifact: artifact.created)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

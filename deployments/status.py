@@ -13,8 +13,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from rich.table import Table
 
-from blocks.own_deployments import all_deployments
-from deployments.prefect_objects import declared_deployments, named
+from blocks.own_deployments import all_deployments, named
+from deployments.prefect_objects import declared_deployments
 
 # With more deployments of a flow than these, one line is for all whose last run completed, and one for those
 # that were never run, like the reconciliations, which elt does itself.

@@ -31,9 +31,9 @@ from blocks.object_store import LandingBucket
 from blocks.reconcile import dialect_of
 from blocks.warehouse import Warehouse
 from flows.crashes import refuse_after_crashes
-from flows.elt import RunCrashed, RunFailed
 from flows.ingest_csv import look
 from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
+from flows.runs_elsewhere import require_completed
 
 POLL_SECONDS = 1.0
 
@@ -154,14 +154,12 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
         if run.state is None or not run.state.is_final() or run.state.is_completed():
             break
     run = _ended(run)
-    if run.state is None or not run.state.is_completed():
-        ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
-        kind = RunCrashed if run.state and run.state.is_crashed() else RunFailed
-        raise kind(
-            f"{deployment} ended {ended}",
-            state="the parts before it stay done, those after it were not started",
-            next_command=f"prefect flow-run logs {run.id}; then retry the backfill",
-        )
+    require_completed(
+        run,
+        deployment,
+        state="the parts before it stay done, those after it were not started",
+        then="; then retry the backfill",
+    )
     return run.name
 
 

@@ -14,12 +14,13 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from blocks.errors import FloeError, PermanentError, TransientError
+from blocks.errors import FloeError
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
 from flows.retries import by_class
+from flows.runs_elsewhere import RunFailed, require_completed
 from flows.step_times import StepTimes
 from flows.transform import transform
 
@@ -28,14 +29,6 @@ POLL_SECONDS = 1
 NAMED = 3
 # With more sources than these, the table of times has one row for all their reconciliations.
 FEW = 5
-
-
-class RunFailed(PermanentError):
-    """A flow run that `elt` started on another host did not complete."""
-
-
-class RunCrashed(TransientError):
-    """The process of a flow run on another host was killed, or its worker or host went down."""
 
 
 def _run_name() -> str:
@@ -114,14 +107,7 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
             deployment, flow_run_name=deployment, parameters=parameters, poll_interval=POLL_SECONDS
         ),
     )
-    if run.state is None or not run.state.is_completed():
-        ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
-        kind = RunCrashed if run.state and run.state.is_crashed() else RunFailed
-        raise kind(
-            f"{deployment} ended {ended}",
-            state="the steps after it were not started",
-            next_command=f"prefect flow-run logs {run.id}",
-        )
+    require_completed(run, deployment, state="the steps after it were not started")
     return run.name
 
 

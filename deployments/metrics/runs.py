@@ -19,9 +19,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from blocks.own_deployments import own_deployments
+from blocks.own_deployments import named, own_deployments
+from blocks.server_pages import PAGE, all_pages
 
-PAGE = 200
 # A run that is found dead is given the end that it had, which is older than the look before.
 LOOK_BACK = timedelta(minutes=30)
 HISTORY_PAGES = 5
@@ -80,18 +80,19 @@ class RunMetrics:
         if not self._names:
             self._learn(client)
             self._remember_history(client)
-        for run in list(_ended_since(client, self._looked - LOOK_BACK)):
+        since = FlowRunFilterEndTime(after_=self._looked - LOOK_BACK)
+        for run in all_pages(
+            client.read_flow_runs,
+            flow_run_filter=FlowRunFilter(state=_TERMINAL, end_time=since),
+            sort=FlowRunSort.ID_DESC,
+        ):
             self._count(client, run)
         self._looked = now
         self._seen = {run: end for run, end in self._seen.items() if end > now - 2 * LOOK_BACK}
         return [*self._registry.collect(), *self._last_runs(), self._open_runs(client, now)]
 
     def _learn(self, client: SyncPrefectClient) -> None:
-        flows = {}
-        for deployment in own_deployments(client):
-            if deployment.flow_id not in flows:
-                flows[deployment.flow_id] = client.read_flow(deployment.flow_id).name
-            name = f"{flows[deployment.flow_id]}/{deployment.name}"
+        for name, deployment in named(client, own_deployments(client)):
             self._names[deployment.id] = name
             # From the start at 0: a first failure is an increase only over something.
             for state in TERMINAL_STATES:
@@ -168,9 +169,11 @@ class RunMetrics:
 
     def _open_runs(self, client: SyncPrefectClient, now: datetime) -> Metric:
         counts: dict[tuple[str, str], int] = {}
-        for run in _pages(
-            client,
-            FlowRunFilter(state=_OPEN, expected_start_time=FlowRunFilterExpectedStartTime(before_=now)),
+        due = FlowRunFilterExpectedStartTime(before_=now)
+        for run in all_pages(
+            client.read_flow_runs,
+            flow_run_filter=FlowRunFilter(state=_OPEN, expected_start_time=due),
+            sort=FlowRunSort.ID_DESC,
         ):
             name = self._name(client, run)
             if name is not None and run.state is not None:
@@ -184,18 +187,3 @@ class RunMetrics:
         for key, count in sorted(counts.items()):
             family.add_metric(key, count)
         return family
-
-
-def _ended_since(client: SyncPrefectClient, moment: datetime) -> Iterator[FlowRun]:
-    yield from _pages(client, FlowRunFilter(state=_TERMINAL, end_time=FlowRunFilterEndTime(after_=moment)))
-
-
-def _pages(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[FlowRun]:
-    offset = 0
-    while page := client.read_flow_runs(
-        flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset
-    ):
-        yield from page
-        if len(page) < PAGE:
-            return
-        offset += PAGE

@@ -5,15 +5,14 @@ Prints the seconds it took, imports left out, the rows that arrived, the peaks o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import resource
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +24,7 @@ from lambda_csv_loader.ducklake_writer import DuckLakeWriter
 from lambda_csv_loader.ledger import Candidate, ledger_row
 from lambda_csv_loader.object_store import ObjectRef
 from lambda_csv_loader.validate import validate
+from tests.benchmarks.measuring import looking
 
 COLUMNS = ("day", "item", "warehouse", "quantity")
 TABLE = "lake.raw_files.stock"
@@ -51,7 +51,7 @@ def contract(*, keys: bool) -> Contract:
 
 def floe(path: Path, lake: DuckLakeSettings, *, keys: bool) -> None:
     """Validate and publish, as the Lambda function does with an object."""
-    with tempfile.TemporaryDirectory() as folder, watched(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, looking(partial(look_for_spills, Path(folder)), 0.02):
         ref = ObjectRef(bucket="b", key=path.name, etag="e", last_modified=datetime.now(UTC))
         declared = contract(keys=keys)
         report = validate(StoredFile(path), declared, ref.file_id, folder=Path(folder))
@@ -65,22 +65,9 @@ spilled: list[int] = []
 """Bytes that DuckDB held in its temporary folder, looked at again and again."""
 
 
-@contextlib.contextmanager
-def watched(folder: Path) -> Iterator[None]:
-    """Note what DuckDB spills below a folder."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            spilled.append(sum(_on_disk(file) for file in folder.glob("*/spill-*/*")))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+def look_for_spills(folder: Path) -> None:
+    """Note what DuckDB has spilled below a folder."""
+    spilled.append(sum(_on_disk(file) for file in folder.glob("*/spill-*/*")))
 
 
 def _on_disk(file: Path) -> int:

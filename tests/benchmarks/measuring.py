@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,6 +50,29 @@ class Results:
         more = self.shown("cpu_seconds", 2) + self.shown("peak_mb", 0) + self.shown("spilled_mb", 0)
         loads = f"{min(self.loads):.1f}-{max(self.loads):.1f}"
         return f"{name:<34}{self.seconds:8.2f} {spread:<16}{self.seconds / floor:7.2f}{more}   {loads}"
+
+
+@contextmanager
+def looking(look: Callable[[], None], every: float) -> Iterator[None]:
+    """Look at something again and again while the block runs.
+
+    Args:
+        look: what to do.
+        every: seconds between two looks.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every):
+            look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def await_calm() -> float:

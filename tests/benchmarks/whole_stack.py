@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from tests.benchmarks.measuring import looking
 from tests.e2e.conftest import Stack
 
 
@@ -48,25 +48,17 @@ def services(stack: Stack, *names: str) -> dict[str, psutil.Process]:
 @contextmanager
 def watched(roots: dict[str, psutil.Process], peak: dict[str, float]) -> Iterator[None]:
     """Keep the most that each process and its descendants took, shared pages counted by share."""
-    done = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(0.3):
-            now = {
-                name: sum(map(megabytes, [root, *root.children(recursive=True)]))
-                for name, root in roots.items()
-            }
-            now["together"] = sum(now.values())
-            for name, taken in now.items():
-                peak[name] = max(taken, peak.get(name, 0))
+    def look() -> None:
+        now = {
+            name: sum(map(megabytes, [root, *root.children(recursive=True)])) for name, root in roots.items()
+        }
+        now["together"] = sum(now.values())
+        for name, taken in now.items():
+            peak[name] = max(taken, peak.get(name, 0))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with looking(look, 0.3):
         yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def megabytes(process: psutil.Process) -> float:

@@ -23,7 +23,7 @@ from deployments.alerts import alert_automations
 from deployments.automations import apply_automations
 from deployments.connection import load_declarations
 from deployments.prefect_objects import ensure_pools
-from flows.elt import RunFailed
+from flows.runs_elsewhere import RunFailed
 from tests.postgres_server import free_port
 from tests.receivers import Received, http_receiver, smtp_receiver
 

@@ -16,19 +16,15 @@ from blocks.sync_log import last_good_syncs
 from deployments.connection import ConnectionDeclaration
 from deployments.data_status import Line, data_lines
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from tests.connection_settings import REASON, declaration
 
 NOW = datetime.now(UTC)
-CRM = ConnectionDeclaration.model_validate(
-    {
-        "source": "crm",
-        "owner": "sales",
-        "destination_schema": "raw_crm",
-        "fresh_within": "1d",
-        "streams": [
-            {"name": "customer", "sync_mode": "full_refresh_overwrite"},
-            {"name": "reason", "sync_mode": "full_refresh_overwrite", "fresh_within": "8d"},
-        ],
-    }
+CRM = declaration(
+    "crm",
+    {"name": "customer", "sync_mode": "full_refresh_overwrite"},
+    {**REASON, "fresh_within": "8d"},
+    owner="sales",
+    fresh_within="1d",
 )
 
 

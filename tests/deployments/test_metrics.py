@@ -22,24 +22,19 @@ from blocks.errors import FloeError
 from blocks.own_deployments import OURS
 from blocks.settings import ROOT, AirbyteSettings, Settings
 from blocks.sync_log import last_good_syncs
-from deployments.connection import ConnectionDeclaration
 from deployments.metrics.data import RETRY_SECONDS, DataMetrics
 from deployments.metrics.runs import RunMetrics
 from deployments.metrics.server import serve
 from lambda_csv_loader.ducklake import connect
+from tests.connection_settings import REASON, declaration
 
 LONG_AGO = datetime(2001, 2, 3, tzinfo=UTC)
-CRM = ConnectionDeclaration.model_validate(
-    {
-        "source": "crm",
-        "owner": "sales",
-        "destination_schema": "raw_crm",
-        "fresh_within": "1d",
-        "streams": [
-            {"name": "customer", "sync_mode": "full_refresh_overwrite"},
-            {"name": "reason", "sync_mode": "full_refresh_overwrite", "fresh_within": "8d"},
-        ],
-    }
+CRM = declaration(
+    "crm",
+    {"name": "customer", "sync_mode": "full_refresh_overwrite"},
+    {**REASON, "fresh_within": "8d"},
+    owner="sales",
+    fresh_within="1d",
 )
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

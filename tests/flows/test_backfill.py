@@ -35,9 +35,9 @@ from blocks.settings import ROOT
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
 from flows.backfill import BackfillResult, NothingToBackfill, backfill
-from flows.elt import RunFailed
 from flows.reconcile import reconcile
 from flows.replicate import replicate
+from flows.runs_elsewhere import RunFailed
 from tests.airbyte_service import Replication, new_lake_in, replication, running
 from tests.conftest import Cluster
 

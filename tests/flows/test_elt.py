@@ -15,7 +15,8 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Failed
 
-from flows.elt import RunFailed, elt
+from flows.elt import elt
+from flows.runs_elsewhere import RunFailed
 
 SOURCES = ["a", "b", "c", "d", "e"]
 AT_ONCE = 2

@@ -1,0 +1,37 @@
+"""Runs of other deployments, mostly on other hosts, that a flow waits for: how they fail."""
+
+from __future__ import annotations
+
+from prefect.client.schemas.objects import FlowRun
+
+from blocks.errors import PermanentError, TransientError
+
+
+class RunFailed(PermanentError):
+    """A flow run that this one started on another host did not complete."""
+
+
+class RunCrashed(TransientError):
+    """The process of a flow run on another host was killed, or its worker or host went down."""
+
+
+def require_completed(run: FlowRun, deployment: str, *, state: str, then: str = "") -> None:
+    """Raise unless an ended run has completed.
+
+    Args:
+        run: as it ended.
+        deployment: of the run, `flow/deployment`.
+        state: what is left behind otherwise.
+        then: what comes after a look at its logs.
+
+    Raises:
+        RunFailed: it did not complete; its message is in ours.
+        RunCrashed: its process died.
+    """
+    if run.state is not None and run.state.is_completed():
+        return
+    ended = f"{run.state.name}: {run.state.message}" if run.state else "without a state"
+    kind = RunCrashed if run.state and run.state.is_crashed() else RunFailed
+    raise kind(
+        f"{deployment} ended {ended}", state=state, next_command=f"prefect flow-run logs {run.id}{then}"
+    )
