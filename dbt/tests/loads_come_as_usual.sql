@@ -1,4 +1,4 @@
-{{ config(severity='warn') }}
+{{ config(severity='warn', tags=['clock']) }}
 -- Tables that have been without new rows for longer than they usually are: by more than a day longer than
 -- the longest time between two of the last 28 days with a load.
 with

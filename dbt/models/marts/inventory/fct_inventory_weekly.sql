@@ -12,12 +12,6 @@
 
 with
 
-inventory as (
-
-    select * from {{ ref('int_inventory_aggregated_to_item_warehouse_week') }}
-
-),
-
 {% if is_incremental() %}
     -- Whole weeks are replaced, those in which anything differs.
     changed_weeks as (
@@ -25,7 +19,7 @@ inventory as (
         select
             week_start_date,
             {{ content }} as content
-        from inventory
+        from {{ ref('int_inventory_aggregated_to_item_warehouse_week') }}
         group by 1
         except
         select
@@ -45,7 +39,7 @@ final as (
         week_start_date,
         counted_date,
         quantity_on_hand
-    from inventory
+    from {{ ref('int_inventory_aggregated_to_item_warehouse_week') }}
     {% if is_incremental() %}
         where week_start_date in (select week_start_date from changed_weeks)
     {% endif %}

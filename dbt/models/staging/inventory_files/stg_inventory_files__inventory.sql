@@ -1,33 +1,25 @@
-with
-
-source as (
-
-    select * from {{ source('inventory_files', 'inventory') }}
-
-),
-
--- Only for days that several files tell of is there a latest count to look for; sorting all is dear.
-days_delivered_again as (
-
+{# Only for days that several files tell of is there a latest count to look for; sorting all is dear. #}
+{% set days_delivered_again %}
     select inv_date_sk
-    from source
+    from {{ source('inventory_files', 'inventory') }}
     group by 1
     having min(_file_id) <> max(_file_id)
+{% endset %}
 
-),
+with
 
 delivered_once as (
 
-    select * from source
-    where inv_date_sk not in (select inv_date_sk from days_delivered_again)
+    select * from {{ source('inventory_files', 'inventory') }}
+    where inv_date_sk not in ({{ days_delivered_again }})
 
 ),
 
 -- A count that is delivered again replaces the earlier one.
 delivered_last as (
 
-    select * from source
-    where inv_date_sk in (select inv_date_sk from days_delivered_again)
+    select * from {{ source('inventory_files', 'inventory') }}
+    where inv_date_sk in ({{ days_delivered_again }})
     qualify
         row_number() over (
             partition by inv_date_sk, inv_item_sk, inv_warehouse_sk

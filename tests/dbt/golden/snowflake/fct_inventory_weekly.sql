@@ -10,15 +10,12 @@ as (
     select warehouse_sk, item_sk, week_start_date, counted_date, quantity_on_hand
     from (
 with
-inventory as (
-    select * from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week
-),
     -- Whole weeks are replaced, those in which anything differs.
     changed_weeks as (
         select
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
-        from inventory
+        from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week
         group by 1
         except
         select
@@ -34,7 +31,7 @@ final as (
         week_start_date,
         counted_date,
         quantity_on_hand
-    from inventory
+    from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week
         where week_start_date in (select week_start_date from changed_weeks)
 )
 select * from final

@@ -21,9 +21,6 @@ with
 sales as (
     select * from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
 ),
-inventory as (
-    select * from FLOE.build.fct_inventory_weekly
-),
 weeks as (
     select * from FLOE.intermediate.int_weeks_observed
 ),
@@ -33,7 +30,7 @@ weeks as (
             'stock' as part,
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
-        from inventory
+        from FLOE.build.fct_inventory_weekly
         group by 2
         union all
         select
@@ -79,23 +76,31 @@ weeks as (
             on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
         where wanted.content is distinct from existing.content
     ),
+stock_of_weeks as (
+    select * from FLOE.build.fct_inventory_weekly
+        where week_start_date in (select week_start_date from changed_weeks)
+),
+sales_of_weeks as (
+    select * from sales
+        where week_start_date in (select week_start_date from changed_weeks)
+),
 -- Both sides are at the week's grain. Stock that sold nothing and sales of what was not counted stay.
 joined as (
     select
-        coalesce(inventory.warehouse_sk, sales.warehouse_sk) as warehouse_sk,
-        coalesce(inventory.item_sk, sales.item_sk) as item_sk,
-        coalesce(inventory.week_start_date, sales.week_start_date) as week_start_date,
-        coalesce(sales.sale_lines, 0) as sale_lines,
-        coalesce(sales.quantity_sold, 0) as quantity_sold,
-        coalesce(sales.gross_sales_amount, 0) as gross_sales_amount,
-        inventory.counted_date,
-        inventory.quantity_on_hand
-    from inventory
-    full outer join sales
+        coalesce(stock.warehouse_sk, sold.warehouse_sk) as warehouse_sk,
+        coalesce(stock.item_sk, sold.item_sk) as item_sk,
+        coalesce(stock.week_start_date, sold.week_start_date) as week_start_date,
+        coalesce(sold.sale_lines, 0) as sale_lines,
+        coalesce(sold.quantity_sold, 0) as quantity_sold,
+        coalesce(sold.gross_sales_amount, 0) as gross_sales_amount,
+        stock.counted_date,
+        stock.quantity_on_hand
+    from stock_of_weeks as stock
+    full outer join sales_of_weeks as sold
         on
-            inventory.warehouse_sk = sales.warehouse_sk
-            and inventory.item_sk = sales.item_sk
-            and inventory.week_start_date = sales.week_start_date
+            stock.warehouse_sk = sold.warehouse_sk
+            and stock.item_sk = sold.item_sk
+            and stock.week_start_date = sold.week_start_date
 ),
 -- A week is divided by the days that were observed, not by seven.
 paced as (
@@ -105,7 +110,6 @@ paced as (
         joined.quantity_sold / cast(nullif(weeks.days_observed, 0) as numeric(38, 6)) as daily_pace
     from joined
     inner join weeks on joined.week_start_date = weeks.week_start_date
-        where joined.week_start_date in (select week_start_date from changed_weeks)
 ),
 supplied as (
     select

@@ -1,24 +1,24 @@
 create or replace   view FLOE.staging.stg_inventory_files__inventory
   as (
-    with
-source as (
+with
+delivered_once as (
     select * from FLOE.raw_files.inventory
-),
--- Only for days that several files tell of is there a latest count to look for; sorting all is dear.
-days_delivered_again as (
+    where inv_date_sk not in (
     select inv_date_sk
-    from source
+    from FLOE.raw_files.inventory
     group by 1
     having min(_file_id) <> max(_file_id)
-),
-delivered_once as (
-    select * from source
-    where inv_date_sk not in (select inv_date_sk from days_delivered_again)
+)
 ),
 -- A count that is delivered again replaces the earlier one.
 delivered_last as (
-    select * from source
-    where inv_date_sk in (select inv_date_sk from days_delivered_again)
+    select * from FLOE.raw_files.inventory
+    where inv_date_sk in (
+    select inv_date_sk
+    from FLOE.raw_files.inventory
+    group by 1
+    having min(_file_id) <> max(_file_id)
+)
     qualify
         row_number() over (
             partition by inv_date_sk, inv_item_sk, inv_warehouse_sk
