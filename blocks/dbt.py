@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from blocks.changed_nodes import PublishedBuild
 from blocks.dbt_events import DbtResult, NodeEvent, listed, parse_event, verdict
 from blocks.dbt_failures import without
-from blocks.dbt_retry import MANIFEST, RESULTS, KeptResults, Remaining, forget
+from blocks.dbt_retry import KINDS, MANIFEST, RESULTS, KeptResults, Remaining, asked_of, forget
 from blocks.errors import ConfigurationError
+from blocks.publication import Changes
 from blocks.settings import ROOT
 from blocks.strict_block import StrictBlock
 from blocks.warehouse import Warehouse
@@ -41,14 +43,19 @@ class DbtProject(StrictBlock):
     project: Path | None = Field(None, description="folder of the dbt project; empty for Floe's own")
 
     def run(
-        self, arguments: list[str], on_event: Callable[[NodeEvent], None], remaining: Remaining | None = None
+        self,
+        arguments: list[str],
+        on_event: Callable[[NodeEvent], None],
+        remaining: Remaining | None = None,
+        selection: Sequence[str] = (),
     ) -> DbtResult:
         """Run dbt and report each node as it starts and ends.
 
         Args:
-            arguments: the dbt command and its options, e.g. `["build", "--select", "..."]`.
+            arguments: the dbt command and its options, e.g. `["build", "--full-refresh"]`.
             on_event: called for each event, in this thread.
             remaining: of a failed build with these arguments; only that is run.
+            selection: more options, of what is to be built; a retry goes by what the failed build had.
 
         Returns:
             Every node's end, when none failed; of what was done before, too.
@@ -68,7 +75,7 @@ class DbtProject(StrictBlock):
             return event
 
         if remaining is None:
-            self._dbt(arguments, on_line, [results])
+            self._dbt([*arguments, *selection], on_line, [results])
             return verdict(json.loads(results.read_text()), arguments[0], self._target, secrets)
         found = remaining.done
         if remaining.nodes:
@@ -101,15 +108,11 @@ class DbtProject(StrictBlock):
             run: of the build.
             arguments: of the build.
         """
-        self.kept(run).keep(self._target, self.project or PROJECT, self._asked(arguments))
+        self.kept(run).keep(self._target, self._asked(arguments))
 
     def kept(self, run: str) -> KeptResults:
         """Return what this host has of a failed build."""
         return KeptResults(self._kept / run)
-
-    def forget(self) -> None:
-        """Delete what is kept of failed builds."""
-        forget(self._kept)
 
     def remaining(self, kept: KeptResults, arguments: list[str]) -> Remaining:
         """Compare the project with what it was in a failed build; return what of the build is left to do.
@@ -122,11 +125,7 @@ class DbtProject(StrictBlock):
             WholeBuildNeeded: the project or the arguments differ so that everything has to be built.
             ConfigurationError: dbt cannot parse the project.
         """
-        kept.check(
-            self.project or PROJECT,
-            self._asked(arguments),
-            undoes_failed_nodes=self.warehouse.undoes_failed_nodes(),
-        )
+        kept.check(self._asked(arguments), undoes_failed_nodes=self.warehouse.undoes_failed_nodes())
         modified: list[str] = []
 
         def on_line(line: str) -> str | None:
@@ -141,12 +140,51 @@ class DbtProject(StrictBlock):
         self._dbt(["list", *state, "--output", "json", "--output-keys", "unique_id"], on_line, [manifest])
         return kept.remaining(self._target, modified)
 
-    def _asked(self, arguments: list[str]) -> dict[str, Any]:
+    @property
+    def published(self) -> PublishedBuild:
+        """What this host has of the build that was published last."""
+        return PublishedBuild(self.output / "published")
+
+    def keep_published(self, publication_id: str) -> None:
+        """Keep what dbt said of the build that was published just now, and forget the failed ones.
+
+        Args:
+            publication_id: of the set.
+        """
+        self.published.keep(self._target, self._asked([]), publication_id)
+        forget(self._kept)
+
+    def selection(self, changes: Changes) -> list[str]:
+        """Return dbt's options for a build of what differs from the published one.
+
+        Args:
+            changes: of the warehouse since.
+
+        Raises:
+            WholeBuildNeeded: everything has to be built.
+        """
+        return self.published.selection(self._asked([]), changes)
+
+    def built(self) -> dict[str, str]:
+        """Return what a build of everything would run, of the project as dbt has parsed it last.
+
+        Returns:
+            By dbt's id, the schema of its relation in lower case; of a test that of its failures.
+        """
+        nodes = json.loads((self._target / MANIFEST).read_text())["nodes"]
         return {
+            name: node["schema"].lower()
+            for name, node in nodes.items()
+            if name.startswith(KINDS) and node["config"]["materialized"] != "ephemeral"
+        }
+
+    def _asked(self, arguments: list[str]) -> dict[str, Any]:
+        asked = {
             "options of the build": arguments,
             "target": self.warehouse.dbt_target(),
             "schema prefix": self.schema_prefix,
         }
+        return asked_of(self.project or PROJECT, asked)
 
     def _error(self, line: str) -> str | None:
         """Return the error of dbt itself that a line of its log tells of."""

@@ -38,7 +38,6 @@ class NodeEvent(BaseModel):
         message: dbt's line about it.
         seconds: time taken; 0 while running.
         total: number of nodes in this run.
-        schema_name: where its relation stands, in lower case; empty for tests.
     """
 
     unique_id: str
@@ -48,7 +47,6 @@ class NodeEvent(BaseModel):
     message: str = ""
     seconds: float = 0
     total: int = 0
-    schema_name: str = ""
 
 
 class DbtResult(BaseModel):
@@ -144,7 +142,6 @@ def verdict(
             status=_STATUS[result["status"]],
             message=str(result.get("message") or ""),
             seconds=float(result["execution_time"]),
-            schema_name=_schema_of(result.get("relation_name")),
         )
         for result in run_results["results"]
         if result["status"] != "no-op"  # an exposure, which dbt lists but does not run
@@ -161,9 +158,3 @@ def verdict(
             failed=failed,
         )
     return outcome
-
-
-def _schema_of(relation_name: str | None) -> str:
-    """Return the schema in a rendered relation name: `"lake"."build"."fct_sales"` gives `build`."""
-    parts = (relation_name or "").replace('"', "").split(".")
-    return parts[1].lower() if len(parts) == 3 else ""

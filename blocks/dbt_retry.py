@@ -22,7 +22,9 @@ RESULTS, MANIFEST, _ASKED = "run_results.json", "manifest.json", "asked.json"
 UNDONE = {"error", "fail", "runtime error", "skipped", "partial success"}
 _FAILED = UNDONE - {"skipped"}
 # What `dbt build` runs of a project, but for the unit tests, which are not for every day's data.
-_KINDS = ("model", "snapshot", "seed", "test", "function")
+KINDS = ("model.", "snapshot.", "seed.", "test.", "function.")
+# What others read; of these a build leaves out what stands as it was published.
+_READ = ("model.", "snapshot.", "seed.", "source.", "function.")
 # They go on from what is in the warehouse, where a failure may have left a part of what they wanted to write.
 _CONTINUING = ("incremental", "snapshot")
 # They decide about every node; dbt's own comparison of states does not see their variables and hooks.
@@ -85,19 +87,18 @@ class KeptResults:
         """Whether they were kept on this host; the file that is written last says so."""
         return (self._folder / _ASKED).exists()
 
-    def keep(self, target: Path, project: Path, asked: Mapping[str, Any]) -> None:
+    def keep(self, target: Path, asked: Mapping[str, Any]) -> None:
         """Keep what dbt wrote, instead of what was kept of any other build.
 
         Args:
             target: dbt's target folder.
-            project: folder of the dbt project.
-            asked: what else decides about every node, by what it is called.
+            asked: what decides about every node, by what it is called.
         """
         forget(self._folder.parent)
         self._folder.mkdir(parents=True)
         for name in (RESULTS, MANIFEST):
             shutil.copyfile(target / name, self._folder / name)
-        (self._folder / _ASKED).write_text(json.dumps(_asked(project, asked)))
+        (self._folder / _ASKED).write_text(json.dumps(dict(asked)))
 
     def source_schemas(self) -> set[str]:
         """Return the schemas that the project read, in lower case."""
@@ -108,20 +109,18 @@ class KeptResults:
         """The folder, for dbt's `--state`."""
         return self._folder
 
-    def check(self, project: Path, asked: Mapping[str, Any], *, undoes_failed_nodes: bool) -> None:
+    def check(self, asked: Mapping[str, Any], *, undoes_failed_nodes: bool) -> None:
         """Raise where no comparison of nodes is needed to see that everything has to be built.
 
         Args:
-            project: folder of the dbt project.
             asked: what `keep` was given, as it is now.
             undoes_failed_nodes: a node that fails leaves nothing in the warehouse.
 
         Raises:
             WholeBuildNeeded: it has to be.
         """
-        before, now = self._read(_ASKED), _asked(project, asked)
-        if differing := [name for name in now if before.get(name) != now[name]]:
-            raise WholeBuildNeeded(f"other than when it failed: {', '.join(differing)}")
+        if names := differing(self._read(_ASKED), asked):
+            raise WholeBuildNeeded(f"other than when it failed: {', '.join(names)}")
         if undoes_failed_nodes:
             return
         nodes = self._read(MANIFEST)["nodes"]
@@ -150,10 +149,9 @@ class KeptResults:
             if name in done:
                 if done[name]["status"] not in UNDONE:
                     raise WholeBuildNeeded(f"{_named(name)} was built, and has been changed since")
-            elif name in before["nodes"] or name in before["sources"]:
-                if name.startswith(("model.", "source.")):
-                    raise WholeBuildNeeded(f"{_named(name)}, which others read, has been changed since")
-            elif name in built and name.startswith(_KINDS):
+            elif name.startswith(_READ) and (name in before["nodes"] or name in before["sources"]):
+                raise WholeBuildNeeded(f"{_named(name)}, which others read, has been changed since")
+            elif name in built and name.startswith(KINDS):
                 done[name] = _never_run(name)
         nodes = tuple(
             name for name, result in done.items() if result["status"] in UNDONE and not _is_hook(name)
@@ -174,7 +172,13 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _asked(project: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+def asked_of(project: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides about every node of a project, by what it is called.
+
+    Args:
+        project: folder of the dbt project.
+        asked: what is not in its files.
+    """
     files = {name: project / name for name in _PROJECT_FILES}
     return {
         **asked,
@@ -184,6 +188,11 @@ def _asked(project: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
             for name, file in files.items()
         },
     }
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what of `asked_of` is another now."""
+    return [name for name in now if before.get(name) != now[name]]
 
 
 def _never_run(unique_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from blocks.publication import BUILD, MARTS, SNAPSHOTS, NothingToRollBack, Publication
+from blocks.publication import BUILD, MARTS, SNAPSHOTS, Changes, NothingToRollBack, Publication
 from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
 
 _NEWEST = "order by published_at desc limit 1"
@@ -61,27 +61,23 @@ class DuckLakePublisher:
         ((since,),) = self._rows(
             f"select began_with from ops.builds where run = {sql_string(failed)} and state = 'failed'"
         )
-        if since is None:
-            # It began before this was noted.
-            return True
-        versions = self._rows(
-            f"select snapshot_id, changes from {CATALOG}.snapshots() where snapshot_id >= {since}"
+        # A build may have begun before this was noted.
+        return since is None or self._changed(schemas, since) != set()
+
+    def changes(self, read: Collection[str], written: Collection[str]) -> Changes | None:
+        """Look through every version since the last published build began, and since it was published."""
+        last = self._last()
+        if last is None or last.version is None:
+            return None
+        ((began,),) = self._rows(
+            "select max(b.began_with) from ops.builds as b inner join ops.publications as p on p.run = b.run"
+            f" where b.state = 'published' and p.publication_id = {sql_string(last.publication_id)}"
         )
-        if len(versions) != max((id_ for id_, _ in versions), default=since) - since + 1:
-            # `maintain` has ended some of them.
-            return True
-        relations = self._relations(schemas)
-        changed = {
-            identity
-            for id_, changes in versions
-            if id_ > since
-            for kind, identities in (changes or {}).items()
-            if kind not in _REWRITTEN
-            for identity in identities
-        }
-        return any(
-            str(id_) in changed or begin > since or (end or 0) > since for id_, begin, end in relations
-        )
+        data = self._changed(read, began) if began is not None else None
+        own = self._changed(written, last.version)
+        if data is None or own is None:
+            return None
+        return Changes(last.publication_id, frozenset(data | own))
 
     def go_on(self, failed: str, run: str) -> None:
         """Note both in one transaction; what is new is asked from the first attempt on."""
@@ -238,11 +234,34 @@ class DuckLakePublisher:
         )
         return {name for (name,) in rows}
 
-    def _relations(self, schemas: Collection[str]) -> list[tuple[int, int, int | None]]:
-        """Return id, first and last version of the tables and views that schemas have or had."""
+    def _changed(self, schemas: Collection[str], since: int) -> set[tuple[str, str]] | None:
+        """Return the tables and views that were changed after a version; None when nobody can tell."""
+        versions = self._rows(
+            f"select snapshot_id, changes from {CATALOG}.snapshots() where snapshot_id >= {since}"
+        )
+        if len(versions) != max((id_ for id_, _ in versions), default=since) - since + 1:
+            # `maintain` has ended some of them.
+            return None
+        changed = {
+            identity
+            for id_, changes in versions
+            if id_ > since
+            for kind, identities in (changes or {}).items()
+            if kind not in _REWRITTEN
+            for identity in identities
+        }
+        return {
+            (schema, name)
+            for id_, schema, name, begin, end in self._relations(schemas)
+            if str(id_) in changed or begin > since or (end or 0) > since
+        }
+
+    def _relations(self, schemas: Collection[str]) -> list[tuple[int, str, str, int, int | None]]:
+        """Return id, schema, name, first and last version of what schemas have or had."""
         catalog, names = f"__ducklake_metadata_{CATALOG}", ", ".join(map(sql_string, sorted(schemas)))
         ofs = [
-            f"select r.{kind}_id, r.begin_snapshot, r.end_snapshot from {catalog}.ducklake_{kind} as r"
+            f"select r.{kind}_id, lower(s.schema_name), lower(r.{kind}_name),"
+            f" r.begin_snapshot, r.end_snapshot from {catalog}.ducklake_{kind} as r"
             f" inner join {catalog}.ducklake_schema as s on s.schema_id = r.schema_id"
             f" where lower(s.schema_name) in ({names or 'null'})"
             for kind in ("table", "view")

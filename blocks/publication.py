@@ -49,6 +49,19 @@ class Publication:
     models: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is not as the last published build found it, or left it.
+
+    Attributes:
+        publication_id: of the set that this build published.
+        relations: schema and name of every table and view that is another, new or gone, in lower case.
+    """
+
+    publication_id: str
+    relations: frozenset[tuple[str, str]]
+
+
 class Publisher(Protocol):
     """What `transform` asks of either engine."""
 
@@ -71,6 +84,17 @@ class Publisher(Protocol):
         Args:
             failed: the build's run.
             schemas: what the project reads, in lower case.
+        """
+
+    def changes(self, read: Collection[str], written: Collection[str]) -> Changes | None:
+        """Compare the warehouse with what the last published build read and wrote.
+
+        Args:
+            read: schemas, in lower case, whose changes count since that build began to read.
+            written: schemas whose changes count since it was published.
+
+        Returns:
+            The changes; None when nothing was published yet, or when nobody can tell.
         """
 
     def go_on(self, failed: str, run: str) -> None:

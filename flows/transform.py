@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from prefect import flow
@@ -15,8 +16,10 @@ from blocks.dbt_events import DbtResult
 from blocks.dbt_retry import Remaining
 from blocks.errors import DbtFailed, FloeError
 from blocks.object_store import LandingBucket
+from blocks.publication import BUILD as BUILD_SCHEMA
 from blocks.publication import Publication
 from blocks.slim_build import keep_manifest
+from flows.changed_build import selection
 from flows.dbt_nodes import DbtNodes
 from flows.failed_build import leave, take_up
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
@@ -35,6 +38,7 @@ class TransformResult(BaseModel):
         snapshots: snapshots taken.
         tests_passed: tests that passed; tests_warned: those that only warn.
         done_before: nodes of these that an attempt before this one had done.
+        unchanged: nodes that were not run, because they stand as they were published.
         dbt_seconds: dbt's own time, in all attempts.
         publication_id: the set of marts that readers see now.
     """
@@ -44,15 +48,19 @@ class TransformResult(BaseModel):
     tests_passed: int
     tests_warned: int
     done_before: int
+    unchanged: int
     dbt_seconds: float
     publication_id: str
 
 
 @flow(name="transform", flow_run_name="transform marts")
 def transform(
-    full_refresh: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    full_refresh: bool = False, everything: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
 ) -> TransformResult:
-    """Run dbt over everything, then let readers see the new marts, all at once.
+    """Run dbt over what has changed since the last publication, then let readers see the marts, all at once.
+
+    What has changed are data, code, or the answer of a test that warned, and all that depends on these. On
+    Snowflake, on another host or with another project file everything is built; the log says why.
 
     A failing model or test publishes nothing: readers keep the last good set. Retrying the run (in the UI)
     then builds only what failed and what was skipped after it, as `dbt retry` does, unless data have come
@@ -62,7 +70,8 @@ def transform(
     transient.
 
     Args:
-        full_refresh: rebuild incremental models from the beginning
+        full_refresh: build everything, incremental models from the beginning
+        everything: build also what has not changed
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
     Raises:
@@ -70,10 +79,10 @@ def transform(
         WarehouseUnavailable: the warehouse did not answer, several times in a row.
     """
     with slot("transform"):
-        return _build_and_publish(full_refresh, Steps(first_pause_seconds))
+        return _build_and_publish(full_refresh, full_refresh or everything, Steps(first_pause_seconds))
 
 
-def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
+def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> TransformResult:
     project = cast(DbtProject, DbtProject.load("dbt"))
     run = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
     arguments = BUILD + (["--full-refresh"] if full_refresh else [])
@@ -86,12 +95,15 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         with project.warehouse.publisher() as publisher:
             publisher.restore(run)
 
+    options: list[str] = []
     remaining = take_up(project, run, arguments, steps)
-    if remaining is None and (restored := steps.run("begin the build", begin)) is not None:
-        how = "failed" if restored == "failed" else "ended without a word"
-        get_run_logger().warning("An earlier build %s; restored what is published", how)
+    if remaining is None:
+        if (restored := steps.run("begin the build", begin)) is not None:
+            how = "failed" if restored == "failed" else "ended without a word"
+            get_run_logger().warning("An earlier build %s; restored what is published", how)
+        options = [] if everything else selection(project, steps)
     try:
-        result = _build(project, arguments, remaining)
+        result = _build(project, arguments, remaining, options)
     except DbtFailed:
         leave(project, run, arguments, steps)
         raise
@@ -102,25 +114,29 @@ def _build_and_publish(full_refresh: bool, steps: Steps) -> TransformResult:
         # Also on cancellation nothing half-built may stay, and there is no time for pauses.
         restore()
         raise
-    publication = steps.run("publish", lambda: _publish(project, run, result))
+    built = project.built()
+    publication = steps.run("publish", lambda: _publish(project, run, marts(built)))
     _keep_manifest(project)
-    project.forget()
-    return _summary(result, publication.publication_id, remaining.count_done if remaining else 0)
+    project.keep_published(publication.publication_id)
+    unchanged = len(built) - len({node.unique_id for node in result.nodes} & set(built))
+    return _summary(result, publication.publication_id, remaining.count_done if remaining else 0, unchanged)
 
 
-def _build(project: DbtProject, arguments: list[str], remaining: Remaining | None) -> DbtResult:
+def _build(
+    project: DbtProject, arguments: list[str], remaining: Remaining | None, options: list[str]
+) -> DbtResult:
     nodes = DbtNodes("transform-build")
     try:
-        return project.run(arguments, nodes.report, remaining)
+        return project.run(arguments, nodes.report, remaining, options)
     except DbtFailed as failure:
         nodes.explain(failure.failed, "transform-failures")
         raise
 
 
-def _publish(project: DbtProject, run: str, result: DbtResult) -> Publication:
+def _publish(project: DbtProject, run: str, models: list[str]) -> Publication:
     # Publishing twice would count as two sets, so only what comes before it is transient: connecting.
     with project.warehouse.publisher() as publisher:
-        return publisher.publish(run, marts(result))
+        return publisher.publish(run, models)
 
 
 def _keep_manifest(project: DbtProject) -> None:
@@ -131,18 +147,24 @@ def _keep_manifest(project: DbtProject) -> None:
         get_run_logger().warning("`floe marts build` goes on comparing with an earlier set: %s", error)
 
 
-def marts(result: DbtResult) -> list[str]:
-    """Return the models of a whole build that are published: the ones that dbt put into `build`."""
-    return sorted(node.name for node in result.nodes if node.kind == "model" and node.schema_name == "build")
+def marts(built: Mapping[str, str]) -> list[str]:
+    """Return the models that are published: those that stand in the schema `build`.
+
+    Args:
+        built: by dbt's id, the schema of what a build of everything runs.
+    """
+    models = (name for name, schema in built.items() if schema == BUILD_SCHEMA and name.startswith("model."))
+    return sorted(name.split(".")[2] for name in models)
 
 
-def _summary(result: DbtResult, publication_id: str, done_before: int) -> TransformResult:
+def _summary(result: DbtResult, publication_id: str, done_before: int, unchanged: int) -> TransformResult:
     summary = TransformResult(
         models=result.count("success", kinds=("model",)),
         snapshots=result.count("success", kinds=("snapshot",)),
         tests_passed=result.count("success", kinds=("test", "unit_test")),
         tests_warned=result.count("warn", kinds=("test", "unit_test")),
         done_before=done_before,
+        unchanged=unchanged,
         dbt_seconds=result.seconds,
         publication_id=publication_id,
     )
@@ -155,6 +177,7 @@ def _summary(result: DbtResult, publication_id: str, done_before: int) -> Transf
             {"what": "tests passed", "count": summary.tests_passed},
             {"what": "tests warned", "count": summary.tests_warned},
             {"what": "of these, done by an earlier attempt", "count": summary.done_before},
+            {"what": "not run, as nothing of theirs has changed", "count": summary.unchanged},
         ],
     )
     return summary

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blocks.dbt_retry import KeptResults, Remaining, WholeBuildNeeded
+from blocks.dbt_retry import KeptResults, Remaining, WholeBuildNeeded, asked_of
 
 BUILD = {"options of the build": ["build"]}
 FULL = {"options of the build": ["build", "--full-refresh"]}
@@ -62,7 +62,7 @@ class Failed:
         (self.target / "run_results.json").write_text(json.dumps(results))
         self.is_now(*NODES, "model.floe.bare", bare="ephemeral", **materialized)
         self.kept = KeptResults(self.folder / "a-run")
-        self.kept.keep(self.target, self.project, BUILD)
+        self.kept.keep(self.target, asked_of(self.project, BUILD))
 
     def is_now(self, *nodes: str, **materialized: str) -> None:
         """Let the project have these nodes."""
@@ -139,25 +139,25 @@ def test_everything_is_built_when_something_that_is_done_is_another_now(
 
 
 def test_everything_is_built_when_the_project_or_the_options_are_others(failed: Failed) -> None:
-    failed.kept.check(failed.project, BUILD, undoes_failed_nodes=True)
+    failed.kept.check(asked_of(failed.project, BUILD), undoes_failed_nodes=True)
     with pytest.raises(WholeBuildNeeded, match="options of the build"):
-        failed.kept.check(failed.project, FULL, undoes_failed_nodes=True)
+        failed.kept.check(asked_of(failed.project, FULL), undoes_failed_nodes=True)
     (failed.project / "dbt_project.yml").write_text("name: floe\nvars: {a: 1}")
     with pytest.raises(WholeBuildNeeded, match=r"when it failed: dbt_project\.yml"):
-        failed.kept.check(failed.project, BUILD, undoes_failed_nodes=True)
+        failed.kept.check(asked_of(failed.project, BUILD), undoes_failed_nodes=True)
 
 
 @pytest.mark.parametrize("kind", ["incremental", "snapshot"])
 def test_everything_is_built_after_a_failure_that_may_have_written_a_part(tmp_path: Path, kind: str) -> None:
     failed = Failed(tmp_path, lines=kind, totals="incremental")
     with pytest.raises(WholeBuildNeeded, match=f"model lines is {kind}, and may have written a part"):
-        failed.kept.check(failed.project, BUILD, undoes_failed_nodes=False)
-    failed.kept.check(failed.project, BUILD, undoes_failed_nodes=True)
+        failed.kept.check(asked_of(failed.project, BUILD), undoes_failed_nodes=False)
+    failed.kept.check(asked_of(failed.project, BUILD), undoes_failed_nodes=True)
 
 
 def test_a_skipped_node_has_written_nothing(tmp_path: Path) -> None:
     failed = Failed(tmp_path, totals="incremental")
-    failed.kept.check(failed.project, BUILD, undoes_failed_nodes=False)
+    failed.kept.check(asked_of(failed.project, BUILD), undoes_failed_nodes=False)
 
 
 def test_only_the_last_failed_build_is_kept_and_only_as_a_whole(failed: Failed) -> None:
@@ -167,6 +167,6 @@ def test_only_the_last_failed_build_is_kept_and_only_as_a_whole(failed: Failed) 
     assert not another.are_there
     (failed.target / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError):
-        another.keep(failed.target, failed.project, BUILD)
+        another.keep(failed.target, asked_of(failed.project, BUILD))
     assert not another.are_there
     assert not failed.kept.are_there

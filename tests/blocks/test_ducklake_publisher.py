@@ -254,3 +254,37 @@ def test_data_count_as_new_once_the_versions_since_have_ended(
     began = lake_connection.execute("select began_with from ops.builds").fetchall()[0][0]
     lake_connection.execute(f"call ducklake_expire_snapshots('lake', versions => [{began + 1}])")
     assert publisher.has_new_data("run-1", {"raw_crm"})
+
+
+def test_changes_are_those_of_data_since_the_build_began_and_of_its_own_tables_since_it_was_published(
+    publisher: DuckLakePublisher, lake_connection: duckdb.DuckDBPyConnection
+) -> None:
+    def changes() -> set[tuple[str, str]]:
+        found = publisher.changes({"raw_crm"}, {"build"})
+        assert found is not None and found.publication_id == published.publication_id
+        return set(found.relations)
+
+    lake_connection.execute(
+        "create schema raw_crm; create table raw_crm.orders (n int); create table raw_crm.Items (n int)"
+    )
+    assert publisher.changes({"raw_crm"}, {"build"}) is None
+    publisher.begin("run-1")
+    lake_connection.execute("insert into raw_crm.Items values (1); insert into build.fct_sales values (2)")
+    published = publisher.publish("run-1", ["fct_sales"])
+    # What came while it was built may not have been read.
+    assert changes() == {("raw_crm", "items")}
+    lake_connection.execute("insert into build.fct_sales values (3)")
+    assert changes() == {("raw_crm", "items"), ("build", "fct_sales")}
+
+    publisher.begin("run-2")
+    published = publisher.publish("run-2", ["fct_sales"])
+    assert changes() == set()
+    lake_connection.execute("insert into raw_crm.orders values (1)")
+    publisher.begin("run-3")
+    publisher.restore("run-3")
+    # Also after a rollback; what is restored is written anew.
+    publisher.rollback()
+    assert changes() == {("raw_crm", "orders"), ("build", "fct_sales")}
+
+    lake_connection.execute(f"call ducklake_expire_snapshots('lake', versions => [{published.version + 1}])")
+    assert publisher.changes({"raw_crm"}, {"build"}) is None

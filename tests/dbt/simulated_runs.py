@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from company import Company
 from dbt_stages import DbtProject, Stage
 
+from blocks.changed_nodes import PublishedBuild
+from blocks.ducklake_publisher import DuckLakePublisher
 from deployments.local.sample.tables import TABLES
-from lambda_csv_loader.ducklake import sql_string
+from lambda_csv_loader.ducklake import connect, sql_string
 
 # How a mart is read to be compared; keys that dbt makes up are replaced by what they stand for.
 MARTS = {
@@ -105,7 +108,19 @@ def run_after(
 
 
 def _build(company: Company, project: DbtProject, options: Sequence[str]) -> Run:
+    """Build what has changed since the run before, as the flow `transform` does, and publish it."""
     truth = company.reckon()
-    stage = project.build(*options)
+    kept = PublishedBuild(project.folder / "published")
+    run = str(uuid4())
+    with connect(project.lake) as connection:
+        publisher = DuckLakePublisher(connection)
+        publisher.begin(run)
+        changes = publisher.changes(*kept.schemas()) if kept.is_there else None
+    stage = project.build(*options, *(kept.selection({}, changes) if changes else []))
     assert stage.outcome.returncode == 0, stage.outcome.output
+    nodes = project.manifest()["nodes"].values()
+    marts = [node["name"] for node in nodes if (node["resource_type"], node["schema"]) == ("model", "build")]
+    with connect(project.lake) as connection:
+        publication = DuckLakePublisher(connection).publish(run, marts)
+    kept.keep(project.folder / "local", {}, publication.publication_id)
     return Run(stage, truth)

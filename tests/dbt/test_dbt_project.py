@@ -93,6 +93,15 @@ def test_only_staging_reads_sources_and_staging_reads_nothing_else(models: list[
         assert kinds == ({"source"} if node["schema"] == "staging" else kinds - {"source"}), node["name"]
 
 
+def test_what_asks_for_the_time_is_run_in_every_build(manifest: dict[str, Any]) -> None:
+    clock = re.compile(r"current_timestamp|current_date|\bnow\(\)|sysdate|getdate|today\(\)", re.IGNORECASE)
+    asking = {
+        node["name"] for node in manifest["nodes"].values() if clock.search(node.get("compiled_code") or "")
+    }
+    tagged = {node["name"] for node in manifest["nodes"].values() if "clock" in node["tags"]}
+    assert asking == tagged == {"loads_come_as_usual"}
+
+
 def test_every_dashboard_is_an_exposure_of_public_marts(
     manifest: dict[str, Any], models: list[dict[str, Any]]
 ) -> None:

@@ -29,6 +29,12 @@ def test_a_run_five_days_later_with_a_file_delivered_twice_equals_the_event_log(
     assert eight_days.differences(mart) == {}
 
 
+def test_what_no_day_has_changed_is_not_built_again(three_days: Run, untouched: Run) -> None:
+    first, second = (set(run.stage.outcome.named("success")) for run in (untouched, three_days))
+    assert {"fct_sales", "dim_warehouses", "int_sales_unioned"} <= first
+    assert "fct_sales" in second and not second & {"dim_warehouses", "dim_dates", "int_sales_unioned"}
+
+
 def test_only_the_missing_week_is_warned_of(eight_days: Run) -> None:
     assert eight_days.stage.outcome.named("warn", "fail", "error", "skipped") == {
         "stock_is_counted_every_week"

@@ -1,0 +1,44 @@
+"""What of the project a build has to do: everything, or what has changed since the last publication."""
+
+from __future__ import annotations
+
+from prefect.logging import get_run_logger
+
+from blocks.dbt import DbtProject
+from blocks.dbt_retry import WholeBuildNeeded
+from blocks.publication import Changes
+from flows.retries import Steps
+
+
+def selection(project: DbtProject, steps: Steps) -> list[str]:
+    """Return dbt's options for a build of what has changed; none where everything has to be built.
+
+    Ask when the build has begun: what changes from then on counts for the next one.
+
+    Args:
+        project: that is built.
+        steps: of the flow run.
+    """
+    try:
+        options = project.selection(_changes(project, steps))
+    except WholeBuildNeeded as reason:
+        get_run_logger().info("Everything is built: %s", reason)
+        return []
+    get_run_logger().info("Only what has changed since the last publication is built")
+    return options
+
+
+def _changes(project: DbtProject, steps: Steps) -> Changes:
+    published = project.published
+    if not published.is_there:
+        raise WholeBuildNeeded("no publication was built on this host")
+    read, written = published.schemas()
+
+    def look() -> Changes | None:
+        with project.warehouse.publisher() as publisher:
+            return publisher.changes(read, written)
+
+    changes = steps.run("look for changes", look)
+    if changes is None:
+        raise WholeBuildNeeded("nobody can tell what has changed since the last publication")
+    return changes
