@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lambda_csv_loader.contract import Contract
 from lambda_csv_loader.ducklake import DuckLakeSettings
 from lambda_csv_loader.errors import PermanentError, TransientError
-from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent
-from lambda_csv_loader.settings import LoaderSettings
-from lambda_csv_loader.verdict import Reject
+
+if TYPE_CHECKING:
+    # Everyone who opens the warehouse has the errors from here; with pyarrow and boto3, which contract and
+    # ledger need, each such process would start half a second later and be 80 MB larger.
+    from lambda_csv_loader.contract import Contract
+    from lambda_csv_loader.ledger import Candidate, Decision, LedgerRow, StillCurrent
+    from lambda_csv_loader.settings import LoaderSettings
+    from lambda_csv_loader.verdict import Reject
 
 
 class WarehouseUnavailable(TransientError):
