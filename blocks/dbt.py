@@ -19,9 +19,8 @@ from pydantic import Field
 from blocks.changed_nodes import PublishedBuild
 from blocks.dbt_events import DbtResult, NodeEvent, listed, parse_event, verdict
 from blocks.dbt_failures import without
-from blocks.dbt_retry import KINDS, MANIFEST, RESULTS, KeptResults, Remaining, asked_of, forget
+from blocks.dbt_retry import KINDS, MANIFEST, RESULTS, KeptResults, Remaining, asked_of, digest_of, forget
 from blocks.errors import ConfigurationError
-from blocks.publication import Changes
 from blocks.settings import ROOT
 from blocks.strict_block import StrictBlock
 from blocks.warehouse import Warehouse
@@ -150,20 +149,20 @@ class DbtProject(StrictBlock):
 
         Args:
             publication_id: of the set.
-        """
-        self.published.keep(self._target, self._asked([]), publication_id)
-        forget(self._kept)
-
-    def selection(self, changes: Changes) -> list[str]:
-        """Return dbt's options for a build of what differs from the published one.
-
-        Args:
-            changes: of the warehouse since.
 
         Raises:
-            WholeBuildNeeded: everything has to be built.
+            OSError: it cannot be written; the next build then builds everything.
         """
-        return self.published.selection(self._asked([]), changes)
+        forget(self._kept)
+        self.published.keep(self._target, self.asked_of_published(), publication_id)
+
+    def asked_of_published(self) -> dict[str, Any]:
+        """Return what decides about every node of a build of what has changed, by what it is called.
+
+        The macros are part of it: dbt's comparison of states does not see those that dbt itself calls, such
+        as materializations.
+        """
+        return self._asked([]) | {"macros": digest_of((self.project or PROJECT) / "macros")}
 
     def built(self) -> dict[str, str]:
         """Return what a build of everything would run, of the project as dbt has parsed it last.

@@ -183,11 +183,19 @@ def asked_of(project: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **asked,
         "dbt": version("dbt-core"),
-        **{
-            name: hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
-            for name, file in files.items()
-        },
+        **{name: digest_of(file) for name, file in files.items()},
     }
+
+
+def digest_of(path: Path) -> str | None:
+    """Return a digest of a file, or of all files below a folder with their names; None when it is missing."""
+    if not path.exists():
+        return None
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -9,14 +9,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from blocks.lake_changes import changed_relations
 from blocks.publication import BUILD, MARTS, SNAPSHOTS, Changes, NothingToRollBack, Publication
 from lambda_csv_loader.ducklake import CATALOG, sql_name, sql_string
 
 _NEWEST = "order by published_at desc limit 1"
 _BEFORE_CURRENT = "published_at < (select published_at from ops.publications where is_current)"
 _UNFINISHED = "state in ('running', 'failed')"
-# What a version may have done to a table without changing its rows, as `snapshots()` names it.
-_REWRITTEN = {"merge_adjacent", "rewrite_delete", "flushed_inlined", "compacted_table"}
 # As DuckDB writes a view's text: `AT (VERSION => 7)`.
 _AT_VERSION = re.compile(r"at\s*\(\s*version\s*=>\s*(\d+)", re.IGNORECASE)
 
@@ -62,7 +61,7 @@ class DuckLakePublisher:
             f"select began_with from ops.builds where run = {sql_string(failed)} and state = 'failed'"
         )
         # A build may have begun before this was noted.
-        return since is None or self._changed(schemas, since) != set()
+        return since is None or changed_relations(self._rows, schemas, since) != set()
 
     def changes(self, read: Collection[str], written: Collection[str]) -> Changes | None:
         """Look through every version since the last published build began, and since it was published."""
@@ -73,8 +72,8 @@ class DuckLakePublisher:
             "select max(b.began_with) from ops.builds as b inner join ops.publications as p on p.run = b.run"
             f" where b.state = 'published' and p.publication_id = {sql_string(last.publication_id)}"
         )
-        data = self._changed(read, began) if began is not None else None
-        own = self._changed(written, last.version)
+        data = changed_relations(self._rows, read, began) if began is not None else None
+        own = changed_relations(self._rows, written, last.version)
         if data is None or own is None:
             return None
         return Changes(last.publication_id, frozenset(data | own))
@@ -233,40 +232,6 @@ class DuckLakePublisher:
             f" and (s.end_snapshot is null or s.end_snapshot > {version})"
         )
         return {name for (name,) in rows}
-
-    def _changed(self, schemas: Collection[str], since: int) -> set[tuple[str, str]] | None:
-        """Return the tables and views that were changed after a version; None when nobody can tell."""
-        versions = self._rows(
-            f"select snapshot_id, changes from {CATALOG}.snapshots() where snapshot_id >= {since}"
-        )
-        if len(versions) != max((id_ for id_, _ in versions), default=since) - since + 1:
-            # `maintain` has ended some of them.
-            return None
-        changed = {
-            identity
-            for id_, changes in versions
-            if id_ > since
-            for kind, identities in (changes or {}).items()
-            if kind not in _REWRITTEN
-            for identity in identities
-        }
-        return {
-            (schema, name)
-            for id_, schema, name, begin, end in self._relations(schemas)
-            if str(id_) in changed or begin > since or (end or 0) > since
-        }
-
-    def _relations(self, schemas: Collection[str]) -> list[tuple[int, str, str, int, int | None]]:
-        """Return id, schema, name, first and last version of what schemas have or had."""
-        catalog, names = f"__ducklake_metadata_{CATALOG}", ", ".join(map(sql_string, sorted(schemas)))
-        ofs = [
-            f"select r.{kind}_id, lower(s.schema_name), lower(r.{kind}_name),"
-            f" r.begin_snapshot, r.end_snapshot from {catalog}.ducklake_{kind} as r"
-            f" inner join {catalog}.ducklake_schema as s on s.schema_id = r.schema_id"
-            f" where lower(s.schema_name) in ({names or 'null'})"
-            for kind in ("table", "view")
-        ]
-        return self._rows(" union all ".join(ofs))
 
     def _note_begin(self, run: str, version: int) -> None:
         self._run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
+from blocks.changed_nodes import PublishedBuild
 from blocks.dbt import DbtProject
 from blocks.dbt_retry import WholeBuildNeeded
 from blocks.publication import Changes
@@ -20,7 +21,11 @@ def selection(project: DbtProject, steps: Steps) -> list[str]:
         steps: of the flow run.
     """
     try:
-        options = project.selection(_changes(project, steps))
+        published = project.published
+        if not published.is_there:
+            raise WholeBuildNeeded("no publication was built on this host")
+        changes = _changes(project, published, steps)
+        options = published.selection(project.asked_of_published(), changes)
     except WholeBuildNeeded as reason:
         get_run_logger().info("Everything is built: %s", reason)
         return []
@@ -28,10 +33,7 @@ def selection(project: DbtProject, steps: Steps) -> list[str]:
     return options
 
 
-def _changes(project: DbtProject, steps: Steps) -> Changes:
-    published = project.published
-    if not published.is_there:
-        raise WholeBuildNeeded("no publication was built on this host")
+def _changes(project: DbtProject, published: PublishedBuild, steps: Steps) -> Changes:
     read, written = published.schemas()
 
     def look() -> Changes | None:

@@ -117,7 +117,7 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
     built = project.built()
     publication = steps.run("publish", lambda: _publish(project, run, marts(built)))
     _keep_manifest(project)
-    project.keep_published(publication.publication_id)
+    _keep_published(project, publication.publication_id)
     unchanged = len(built) - len({node.unique_id for node in result.nodes} & set(built))
     return _summary(result, publication.publication_id, remaining.count_done if remaining else 0, unchanged)
 
@@ -145,6 +145,14 @@ def _keep_manifest(project: DbtProject) -> None:
     except (FloeError, ValueError) as error:
         # The marts are published all the same.
         get_run_logger().warning("`floe marts build` goes on comparing with an earlier set: %s", error)
+
+
+def _keep_published(project: DbtProject, publication_id: str) -> None:
+    try:
+        project.keep_published(publication_id)
+    except OSError as error:
+        # The marts are published all the same.
+        get_run_logger().warning("The next build will build everything: %s", error)
 
 
 def marts(built: Mapping[str, str]) -> list[str]:

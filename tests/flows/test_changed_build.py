@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,16 @@ def test_everything_is_built_after_a_failure_on_request_and_on_another_host(shop
     assert shop.log("Everything is built") == (
         "Everything is built: other than when it was published: dbt_project.yml"
     )
+    # dbt calls it by itself, so that no model is known to use it.
+    schema = shop.folder / "macros" / "generate_schema_name.sql"
+    schema.write_text(schema.read_text() + "{# Another text. #}\n")
+    assert run(shop) == ALL
+    assert shop.log("Everything is built").endswith("other than when it was published: macros")
+    # The marts are published all the same when this host cannot keep what dbt said of them.
+    shutil.rmtree(shop.output / "published")
+    (shop.output / "published").write_text("in the way")
+    assert run(shop) == ALL
+    assert shop.log("The next build will build everything")
     shop.output = shop.output.with_name("other-host")
     shop.save()
     assert run(shop) == ALL

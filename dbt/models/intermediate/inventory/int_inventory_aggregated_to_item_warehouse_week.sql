@@ -1,3 +1,4 @@
+{#- The counts stand twice: DuckDB keeps a common table that is used twice, with every column. -#}
 with
 
 counted_once as (

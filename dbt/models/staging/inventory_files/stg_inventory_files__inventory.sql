@@ -1,4 +1,7 @@
-{# Only for days that several files tell of is there a latest count to look for; sorting all is dear. #}
+{#
+    Only for days that several files tell of is there a latest count to look for; sorting all is dear. The
+    source stands here where it is read: DuckDB keeps a common table that is used twice, with every column.
+#}
 {% set days_delivered_again %}
     select inv_date_sk
     from {{ source('inventory_files', 'inventory') }}
