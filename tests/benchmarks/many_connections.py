@@ -241,14 +241,16 @@ class Company:
 
     def rows(self) -> dict[str, int]:
         """Return the rows of every raw table that has rows of its own source, by `source.table`."""
-        warehouse = self._warehouse()
-        with connect(warehouse, read_only=True) as lake:
-            counts = "\nunion all ".join(
+        counts: dict[str, int] = {}
+        for source in self.sources:
+            query = "\nunion all ".join(
                 f"select '{source}.{table}', count(*) from raw_{source}.{table} where origin = '{source}'"
-                for source in self.sources
                 for table in self.tables
             )
-            return dict(lake.execute(counts).fetchall())
+            # In one query, or over one connection, thousands of tables take more memory than there is.
+            with connect(self._warehouse(), read_only=True) as lake:
+                counts |= dict(lake.execute(query).fetchall())
+        return counts
 
     def mart(self) -> dict[str, int]:
         """Return what the published mart says of each source."""
