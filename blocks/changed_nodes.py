@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,25 @@ _ALWAYS = ("state:modified+", _CLOCK)
 # `read_source` merges them into the table that they are named after.
 _REPAIRS = "__floe_repairs_"
 _ASKED, _PUBLICATION, _WARNED = "asked.json", "publication.json", "warned.json"
+# Of what decides about every node, what decides also about rows whose data have not changed.
+CODE = "models, snapshots and tests"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a project a build has to do.
+
+    Attributes:
+        options: dbt's, of the nodes; none for all.
+        environment: since when rows count as changed, for `dbt/macros/portable/changed_values.sql`; empty
+            when all rows do.
+    """
+
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+EVERYTHING = Selection()
 
 
 class PublishedBuild:
@@ -67,8 +87,10 @@ class PublishedBuild:
         written = {node["schema"].lower() for name, node in self._nodes() if not name.startswith("test.")}
         return read, written - read
 
-    def selection(self, asked: Mapping[str, Any], changes: Changes) -> list[str]:
-        """Return dbt's options for a build of what has changed.
+    def selection(self, asked: Mapping[str, Any], changes: Changes) -> Selection:
+        """Return what a build of what has changed has to do.
+
+        Rows that have not changed are looked at again only when some code is another.
 
         Args:
             asked: what `keep` was given, as it is now.
@@ -79,11 +101,13 @@ class PublishedBuild:
         """
         if self._read(_PUBLICATION) != changes.publication_id:
             raise WholeBuildNeeded(f"publication {changes.publication_id} was not built on this host")
-        if names := differing(self._read(_ASKED), asked):
-            raise WholeBuildNeeded(f"other than when it was published: {', '.join(names)}")
+        names = differing(self._read(_ASKED), asked)
+        if of_every_node := [name for name in names if name != CODE]:
+            raise WholeBuildNeeded(f"other than when it was published: {', '.join(of_every_node)}")
         chosen = self._reading(changes.relations) | set(self._read(_WARNED))
         paths = [f"fqn:{'.'.join(node['fqn'])}" for name, node in self._nodes() if name in chosen]
-        return ["--select", *_ALWAYS, *sorted(paths), "--state", str(self._folder)]
+        options = ("--select", *_ALWAYS, *sorted(paths), "--state", str(self._folder))
+        return Selection(options, {} if names else _since(changes))
 
     def _reading(self, relations: Iterable[tuple[str, str]]) -> set[str]:
         """Return the nodes that have to be built because relations are others than they were.
@@ -128,6 +152,13 @@ class PublishedBuild:
 
     def _write(self, name: str, content: object) -> None:
         (self._folder / name).write_text(json.dumps(content))
+
+
+def _since(changes: Changes) -> dict[str, str]:
+    return {
+        "FLOE_DBT_BEGAN_WITH": str(changes.began_with),
+        "FLOE_DBT_PUBLISHED_VERSION": str(changes.published_version),
+    }
 
 
 def _relation(node: Mapping[str, Any], name: str) -> tuple[str, str]:

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from blocks.changed_nodes import PublishedBuild
+from blocks.changed_nodes import CODE, EVERYTHING, PublishedBuild, Selection
 from blocks.dbt_events import DbtResult, NodeEvent, listed, parse_event, verdict
 from blocks.dbt_failures import without
 from blocks.dbt_retry import KINDS, MANIFEST, RESULTS, KeptResults, Remaining, asked_of, digest_of, forget
@@ -46,7 +46,7 @@ class DbtProject(StrictBlock):
         arguments: list[str],
         on_event: Callable[[NodeEvent], None],
         remaining: Remaining | None = None,
-        selection: Sequence[str] = (),
+        selection: Selection = EVERYTHING,
     ) -> DbtResult:
         """Run dbt and report each node as it starts and ends.
 
@@ -54,7 +54,7 @@ class DbtProject(StrictBlock):
             arguments: the dbt command and its options, e.g. `["build", "--full-refresh"]`.
             on_event: called for each event, in this thread.
             remaining: of a failed build with these arguments; only that is run.
-            selection: more options, of what is to be built; a retry goes by what the failed build had.
+            selection: what is to be built; a retry goes by what the failed build had, and looks at all rows.
 
         Returns:
             Every node's end, when none failed; of what was done before, too.
@@ -74,7 +74,7 @@ class DbtProject(StrictBlock):
             return event
 
         if remaining is None:
-            self._dbt([*arguments, *selection], on_line, [results])
+            self._dbt([*arguments, *selection.options], on_line, [results], selection.environment)
             return verdict(json.loads(results.read_text()), arguments[0], self._target, secrets)
         found = remaining.done
         if remaining.nodes:
@@ -162,7 +162,9 @@ class DbtProject(StrictBlock):
         The macros are part of it: dbt's comparison of states does not see those that dbt itself calls, such
         as materializations.
         """
-        return self._asked([]) | {"macros": digest_of((self.project or PROJECT) / "macros")}
+        project = self.project or PROJECT
+        code = [digest_of(project / folder) for folder in ("models", "snapshots", "tests")]
+        return self._asked([]) | {"macros": digest_of(project / "macros"), CODE: code}
 
     def built(self) -> dict[str, str]:
         """Return what a build of everything would run, of the project as dbt has parsed it last.
@@ -198,20 +200,27 @@ class DbtProject(StrictBlock):
     def _kept(self) -> Path:
         return self.output / "failed"
 
-    def _dbt(self, arguments: list[str], on_line: Callable[[str], str | None], writes: list[Path]) -> None:
+    def _dbt(
+        self,
+        arguments: list[str],
+        on_line: Callable[[str], str | None],
+        writes: list[Path],
+        environment: Mapping[str, str] = EVERYTHING.environment,
+    ) -> None:
         """Run a dbt command; nodes may fail in it, dbt itself may not.
 
         Args:
             arguments: the command and its options.
             on_line: called for each line of its log; returns an error of dbt itself.
             writes: files that it writes unless it fails; deleted before.
+            environment: more variables for the project.
         """
         for file in writes:
             file.unlink(missing_ok=True)
         errors: list[str] = []
         with (
             tempfile.TemporaryFile("w+") as stderr,
-            _dbt(self._command(arguments), self._env(), stderr) as process,
+            _dbt(self._command(arguments), {**self._env(), **environment}, stderr) as process,
         ):
             assert process.stdout is not None  # noqa: S101 - stdout=PIPE was asked for
             errors += filter(None, map(on_line, process.stdout))

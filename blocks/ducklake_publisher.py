@@ -72,11 +72,13 @@ class DuckLakePublisher:
             "select max(b.began_with) from ops.builds as b inner join ops.publications as p on p.run = b.run"
             f" where b.state = 'published' and p.publication_id = {sql_string(last.publication_id)}"
         )
-        data = changed_relations(self._rows, read, began) if began is not None else None
+        if began is None:
+            return None
+        data = changed_relations(self._rows, read, began)
         own = changed_relations(self._rows, written, last.version)
         if data is None or own is None:
             return None
-        return Changes(last.publication_id, frozenset(data | own))
+        return Changes(last.publication_id, frozenset(data | own), began, last.version)
 
     def go_on(self, failed: str, run: str) -> None:
         """Note both in one transaction; what is new is asked from the first attempt on."""

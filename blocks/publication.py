@@ -56,10 +56,14 @@ class Changes:
     Attributes:
         publication_id: of the set that this build published.
         relations: schema and name of every table and view that is another, new or gone, in lower case.
+        began_with: DuckLake's snapshot id that this build began to read with.
+        published_version: that which it published.
     """
 
     publication_id: str
     relations: frozenset[tuple[str, str]]
+    began_with: int
+    published_version: int
 
 
 class Publisher(Protocol):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
-from blocks.changed_nodes import PublishedBuild
+from blocks.changed_nodes import EVERYTHING, PublishedBuild, Selection
 from blocks.dbt import DbtProject
 from blocks.dbt_retry import WholeBuildNeeded
 from blocks.publication import Changes
 from flows.retries import Steps
 
 
-def selection(project: DbtProject, steps: Steps) -> list[str]:
-    """Return dbt's options for a build of what has changed; none where everything has to be built.
+def selection(project: DbtProject, steps: Steps) -> Selection:
+    """Return what a build of what has changed has to do: everything, where nobody can tell.
 
     Ask when the build has begun: what changes from then on counts for the next one.
 
@@ -25,12 +25,12 @@ def selection(project: DbtProject, steps: Steps) -> list[str]:
         if not published.is_there:
             raise WholeBuildNeeded("no publication was built on this host")
         changes = _changes(project, published, steps)
-        options = published.selection(project.asked_of_published(), changes)
+        chosen = published.selection(project.asked_of_published(), changes)
     except WholeBuildNeeded as reason:
         get_run_logger().info("Everything is built: %s", reason)
-        return []
+        return EVERYTHING
     get_run_logger().info("Only what has changed since the last publication is built")
-    return options
+    return chosen
 
 
 def _changes(project: DbtProject, published: PublishedBuild, steps: Steps) -> Changes:

@@ -11,6 +11,7 @@ from prefect.context import get_run_context
 from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
+from blocks.changed_nodes import EVERYTHING, Selection
 from blocks.dbt import DbtProject
 from blocks.dbt_events import DbtResult
 from blocks.dbt_retry import Remaining
@@ -95,15 +96,15 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
         with project.warehouse.publisher() as publisher:
             publisher.restore(run)
 
-    options: list[str] = []
+    chosen = EVERYTHING
     remaining = take_up(project, run, arguments, steps)
     if remaining is None:
         if (restored := steps.run("begin the build", begin)) is not None:
             how = "failed" if restored == "failed" else "ended without a word"
             get_run_logger().warning("An earlier build %s; restored what is published", how)
-        options = [] if everything else selection(project, steps)
+        chosen = EVERYTHING if everything else selection(project, steps)
     try:
-        result = _build(project, arguments, remaining, options)
+        result = _build(project, arguments, remaining, chosen)
     except DbtFailed:
         leave(project, run, arguments, steps)
         raise
@@ -123,11 +124,11 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
 
 
 def _build(
-    project: DbtProject, arguments: list[str], remaining: Remaining | None, options: list[str]
+    project: DbtProject, arguments: list[str], remaining: Remaining | None, chosen: Selection
 ) -> DbtResult:
     nodes = DbtNodes("transform-build")
     try:
-        return project.run(arguments, nodes.report, remaining, options)
+        return project.run(arguments, nodes.report, remaining, chosen)
     except DbtFailed as failure:
         nodes.explain(failure.failed, "transform-failures")
         raise

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from blocks.changed_nodes import PublishedBuild
+from blocks.changed_nodes import CODE, PublishedBuild
 from blocks.dbt_retry import WholeBuildNeeded
 from blocks.publication import Changes
 
-ASKED = {"target": "local"}
+ASKED = {"target": "local", CODE: "as it was"}
+SINCE = {"FLOE_DBT_BEGAN_WITH": "3", "FLOE_DBT_PUBLISHED_VERSION": "7"}
 # Each node with how it is made and what it reads.
 NODES = {
     "model.floe.stg_orders": ("view", ["source.floe.shop.orders"]),
@@ -77,10 +78,17 @@ def ended(target: Path, statuses: dict[str, str]) -> None:
     (target / "run_results.json").write_text(json.dumps({"results": results}))
 
 
+def changes(*relations: tuple[str, str], publication: str = "first") -> Changes:
+    """Return what has changed in a lake since a build that began with version 3 published version 7."""
+    return Changes(publication, frozenset(relations), began_with=3, published_version=7)
+
+
 def selected(build: PublishedBuild, *relations: tuple[str, str], publication: str = "first") -> set[str]:
     """Return the names of the nodes that are selected besides what every build selects."""
-    options = build.selection(ASKED, Changes(publication, frozenset(relations)))
-    assert options[:3] == ["--select", "state:modified+", "tag:clock"]
+    chosen = build.selection(ASKED, changes(*relations, publication=publication))
+    assert chosen.environment == SINCE
+    options = chosen.options
+    assert options[:3] == ("--select", "state:modified+", "tag:clock")
     assert options[-2] == "--state" and (Path(options[-1]) / "manifest.json").exists()
     return {option.removeprefix("fqn:floe.folder.") for option in options[3:-2]}
 
@@ -133,7 +141,12 @@ def test_everything_is_built_when_another_host_has_published_since(published: Pu
 
 def test_everything_is_built_when_the_project_is_another(published: PublishedBuild) -> None:
     with pytest.raises(WholeBuildNeeded, match="other than when it was published: target"):
-        published.selection({"target": "snowflake"}, Changes("first", frozenset()))
+        published.selection({"target": "snowflake"}, changes())
+
+
+def test_every_row_counts_as_changed_when_some_code_is_another(published: PublishedBuild) -> None:
+    chosen = published.selection({**ASKED, CODE: "another"}, changes(("raw_shop", "orders")))
+    assert len(chosen.options) > 5 and chosen.environment == {}
 
 
 def test_what_is_kept_is_there_only_as_a_whole(published: PublishedBuild, tmp_path: Path) -> None:

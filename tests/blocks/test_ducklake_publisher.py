@@ -271,6 +271,12 @@ def test_changes_are_those_of_data_since_the_build_began_and_of_its_own_tables_s
     publisher.begin("run-1")
     lake_connection.execute("insert into raw_crm.Items values (1); insert into build.fct_sales values (2)")
     published = publisher.publish("run-1", ["fct_sales"])
+    found = publisher.changes({"raw_crm"}, {"build"})
+    assert found is not None and found.published_version == published.version
+    assert lake_connection.execute(
+        f"select n from ducklake_table_changes('lake', 'raw_crm', 'Items', {found.began_with + 1},"
+        f" {found.published_version})"
+    ).fetchall() == [(1,)]
     # What came while it was built may not have been read.
     assert changes() == {("raw_crm", "items")}
     lake_connection.execute("insert into build.fct_sales values (3)")

@@ -93,9 +93,9 @@ class DbtProject:
             {node["unique_id"]: node["message"] or "" for node in nodes},
         )
 
-    def build(self, *arguments: str) -> Stage:
+    def build(self, *arguments: str, **variables: str) -> Stage:
         """Run `dbt build` and return the lake as it is then."""
-        outcome = self.run("build", *arguments)
+        outcome = self.run("build", *arguments, **variables)
         with connect(self.lake) as connection:
             version = connection.execute("select id from lake.current_snapshot()").fetchone()
         assert version is not None

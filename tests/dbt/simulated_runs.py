@@ -11,7 +11,7 @@ from uuid import uuid4
 from company import Company
 from dbt_stages import DbtProject, Stage
 
-from blocks.changed_nodes import PublishedBuild
+from blocks.changed_nodes import EVERYTHING, PublishedBuild
 from blocks.ducklake_publisher import DuckLakePublisher
 from deployments.local.sample.tables import TABLES
 from lambda_csv_loader.ducklake import connect, sql_string
@@ -116,7 +116,8 @@ def _build(company: Company, project: DbtProject, options: Sequence[str]) -> Run
         publisher = DuckLakePublisher(connection)
         publisher.begin(run)
         changes = publisher.changes(*kept.schemas()) if kept.is_there else None
-    stage = project.build(*options, *(kept.selection({}, changes) if changes else []))
+    chosen = kept.selection({}, changes) if changes else EVERYTHING
+    stage = project.build(*options, *chosen.options, **chosen.environment)
     assert stage.outcome.returncode == 0, stage.outcome.output
     nodes = project.manifest()["nodes"].values()
     marts = [node["name"] for node in nodes if (node["resource_type"], node["schema"]) == ("model", "build")]

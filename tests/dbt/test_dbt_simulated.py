@@ -35,6 +35,22 @@ def test_what_no_day_has_changed_is_not_built_again(three_days: Run, untouched: 
     assert "fct_sales" in second and not second & {"dim_warehouses", "dim_dates", "int_sales_unioned"}
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        "sales/fct_sales.sql",
+        "sales/fct_sales.yml/fct_sales_one_row_per_grain.sql",
+        "inventory/fct_inventory_weekly.yml/fct_inventory_weekly_one_row_per_grain.sql",
+        "inventory/fct_weekly_sales_inventory.yml/fct_weekly_sales_inventory_one_row_per_grain.sql",
+    ],
+)
+def test_a_later_run_looks_only_at_what_has_changed(
+    company_project: DbtProject, eight_days: Run, node: str
+) -> None:
+    compiled = company_project.folder / "local" / "compiled" / "floe" / "models" / "marts" / node
+    assert "ducklake_table_changes(" in compiled.read_text()
+
+
 def test_only_the_missing_week_is_warned_of(eight_days: Run) -> None:
     assert eight_days.stage.outcome.named("warn", "fail", "error", "skipped") == {
         "stock_is_counted_every_week"

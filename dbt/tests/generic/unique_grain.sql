@@ -5,12 +5,22 @@
         columns: that identify a row.
         where_several: of all rows only those are tested whose value of the column `by` comes with several
             values of the column `of`, or is null.
+        where_changed: only rows are tested whose value of the column `by` is one of the query `among`, which
+            is empty for all rows (`changed_values`), or is null.
 #}
-{% test unique_grain(model, columns, where_several=none) %}
+{% test unique_grain(model, columns, where_several=none, where_changed=none) %}
     select
         {{ columns | join(', ') }},
         count(*) as row_count
+    {% if where_changed and where_changed.among -%}
+    from (
+        select * from {{ model }} where {{ where_changed.by }} in ({{ where_changed.among }})
+        union all
+        select * from {{ model }} where {{ where_changed.by }} is null
+    ) as changed
+    {%- else -%}
     from {{ model }}
+    {%- endif %}
     {% if where_several -%}
     where
         {{ where_several.by }} is null

@@ -4,10 +4,14 @@
         incremental_strategy='delete+insert',
         unique_key='week_start_date',
         on_schema_change='fail',
-        post_hook="{{ delete_rows_not_in([ref('int_inventory_aggregated_to_item_warehouse_week')], 'week_start_date') }}",
+        post_hook="{{ delete_rows_not_in(
+            [ref('int_inventory_aggregated_to_item_warehouse_week')], 'week_start_date', 'week_start_date',
+            listed_dates(any_of([weeks_of_changed_stock(), changed_values(this, 'week_start_date')]))
+        ) }}",
     )
 }}
 
+{% set weeks = listed_dates(any_of([weeks_of_changed_stock(), changed_values(this, 'week_start_date')])) %}
 {% set content = group_hash(['warehouse_sk', 'item_sk', 'counted_date', 'quantity_on_hand']) %}
 
 with
@@ -20,12 +24,14 @@ with
             week_start_date,
             {{ content }} as content
         from {{ ref('int_inventory_aggregated_to_item_warehouse_week') }}
+        where {{ is_among('week_start_date', weeks) }}
         group by 1
         except
         select
             week_start_date,
             {{ content }} as content
         from {{ this }}
+        where {{ is_among('week_start_date', weeks) }}
         group by 1
 
     ),

@@ -2,24 +2,31 @@
     config(
         materialized='incremental',
         incremental_strategy='delete+insert',
-        unique_key='week_start_date',
+        unique_key=['warehouse_sk', 'item_sk', 'week_start_date'],
         on_schema_change='fail',
         post_hook="{{ delete_rows_not_in([
             ref('int_sales_aggregated_to_item_warehouse_week'), ref('fct_inventory_weekly')
-        ], 'week_start_date') }}",
+        ], ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date', listed_dates(any_of([
+            weeks_of_changed_sales(), changed_values(ref('fct_inventory_weekly'), 'week_start_date'),
+            changed_values(this, 'week_start_date')
+        ]))) }}",
     )
 }}
 
+{% set weeks_of_stock = listed_dates(any_of([
+    changed_values(ref('fct_inventory_weekly'), 'week_start_date'), changed_values(this, 'week_start_date')
+])) %}
+{% set weeks_of_sales = listed_dates(any_of([
+    weeks_of_changed_sales(), changed_values(this, 'week_start_date')
+])) if is_incremental() %}
+{% set values = [
+    'sale_lines', 'quantity_sold', 'gross_sales_amount', 'average_daily_quantity', 'counted_date',
+    'quantity_on_hand', 'weeks_of_supply', 'is_low_stock', 'days_observed', 'is_partial_week',
+] %}
 {% set stock = group_hash(['warehouse_sk', 'item_sk', 'counted_date', 'quantity_on_hand']) %}
 {% set sold = group_hash(['warehouse_sk', 'item_sk', 'sale_lines', 'quantity_sold', 'gross_sales_amount']) %}
 
 with
-
-sales as (
-
-    select * from {{ ref('int_sales_aggregated_to_item_warehouse_week') }}
-
-),
 
 weeks as (
 
@@ -28,7 +35,7 @@ weeks as (
 ),
 
 {% if is_incremental() %}
-    -- Whole weeks are replaced, those in which stock, sales or the days observed differ.
+    -- The weeks in which stock, sales or the days observed differ; in these every row is compared.
     wanted as (
 
         select
@@ -36,13 +43,15 @@ weeks as (
             week_start_date,
             {{ stock }} as content
         from {{ ref('fct_inventory_weekly') }}
+        where {{ is_among('week_start_date', weeks_of_stock) }}
         group by 2
         union all
         select
             'sold' as part,
             week_start_date,
             {{ sold }} as content
-        from sales
+        from {{ ref('int_sales_aggregated_to_item_warehouse_week') }}
+        where {{ is_among('week_start_date', weeks_of_sales) }}
         group by 2
         union all
         select
@@ -50,6 +59,7 @@ weeks as (
             week_start_date,
             days_observed as content
         from weeks
+        where week_start_date in (select week_start_date from {{ this }})
 
     ),
 
@@ -60,7 +70,7 @@ weeks as (
             week_start_date,
             {{ stock }} as content
         from {{ this }}
-        where counted_date is not null
+        where counted_date is not null and {{ is_among('week_start_date', weeks_of_stock) }}
         group by 2
         union all
         select
@@ -68,7 +78,7 @@ weeks as (
             week_start_date,
             {{ sold }} as content
         from {{ this }}
-        where sale_lines > 0
+        where sale_lines > 0 and {{ is_among('week_start_date', weeks_of_sales) }}
         group by 2
         union all
         select distinct
@@ -90,6 +100,20 @@ weeks as (
     ),
 {% endif %}
 
+{% if is_incremental() %}
+    existing_rows as (
+
+        select
+            warehouse_sk,
+            item_sk,
+            week_start_date,
+            {{ row_hash(values) }} as content
+        from {{ this }}
+        where week_start_date in (select week_start_date from changed_weeks)
+
+    ),
+{% endif %}
+
 stock_of_weeks as (
 
     select * from {{ ref('fct_inventory_weekly') }}
@@ -101,7 +125,7 @@ stock_of_weeks as (
 
 sales_of_weeks as (
 
-    select * from sales
+    select * from {{ ref('int_sales_aggregated_to_item_warehouse_week') }}
     {% if is_incremental() %}
         where week_start_date in (select week_start_date from changed_weeks)
     {% endif %}
@@ -150,7 +174,7 @@ supplied as (
 
 ),
 
-final as (
+computed as (
 
     select
         warehouse_sk,
@@ -171,6 +195,39 @@ final as (
         days_observed,
         days_observed < 7 as is_partial_week
     from supplied
+
+),
+
+{% if is_incremental() %}
+    compared as (
+
+        select
+            *,
+            {{ row_hash(values) }} as content
+        from computed
+
+    ),
+{% endif %}
+
+-- Only what is new or differs is written.
+final as (
+
+    {% if is_incremental() %}
+        select
+            compared.warehouse_sk,
+            compared.item_sk,
+            compared.week_start_date,
+            compared.{{ values | join(', compared.') }}
+        from compared
+        left join existing_rows
+            on
+                compared.warehouse_sk = existing_rows.warehouse_sk
+                and compared.item_sk = existing_rows.item_sk
+                and compared.week_start_date = existing_rows.week_start_date
+        where existing_rows.content is null or compared.content <> existing_rows.content
+    {% else %}
+        select * from computed
+    {% endif %}
 
 )
 

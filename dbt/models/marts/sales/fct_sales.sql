@@ -4,15 +4,29 @@
         incremental_strategy='delete+insert',
         unique_key='sale_key',
         on_schema_change='fail',
-        post_hook="{{ delete_rows_not_in([ref('int_sales_unioned')], 'sale_key') }}",
+        post_hook="{{ delete_rows_not_in(
+            [ref('int_sales_unioned')], 'sale_key', 'order_number',
+            any_of([changed_orders(), changed_values(this, 'order_number')])
+        ) }}",
     )
 }}
 
+{% set orders = any_of([changed_orders(), changed_values(this, 'order_number')]) if is_incremental() %}
+
 with
+
+{% if orders %}
+    changed_orders as (
+
+        {{ orders }}
+
+    ),
+{% endif %}
 
 sales as (
 
     select * from {{ ref('int_sales_unioned') }}
+    {{ 'where order_number in (select order_number from changed_orders)' if orders }}
 
 ),
 
@@ -112,6 +126,7 @@ computed as (
             this.sale_key,
             {{ contract_hash('this') }} as content
         from {{ this }} as this
+        {{ 'where this.order_number in (select order_number from changed_orders)' if orders }}
 
     ),
 {% endif %}

@@ -16,12 +16,14 @@ with
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
         from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week
+        where true
         group by 1
         except
         select
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
         from FLOE.build.fct_inventory_weekly
+        where true
         group by 1
     ),
 final as (
@@ -57,6 +59,6 @@ COMMIT;
 drop table if exists FLOE.build.fct_inventory_weekly__dbt_tmp cascade;
 
 delete from FLOE.build.fct_inventory_weekly
-    where week_start_date not in (
-        select week_start_date from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week
+    where true and week_start_date not in (
+        select week_start_date from FLOE.intermediate.int_inventory_aggregated_to_item_warehouse_week where true
     );

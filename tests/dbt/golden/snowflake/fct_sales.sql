@@ -141,6 +141,6 @@ COMMIT;
 drop table if exists FLOE.build.fct_sales__dbt_tmp cascade;
 
 delete from FLOE.build.fct_sales
-    where sale_key not in (
-        select sale_key from FLOE.intermediate.int_sales_unioned
+    where true and sale_key not in (
+        select sale_key from FLOE.intermediate.int_sales_unioned where true
     );

@@ -18,26 +18,25 @@ as (
     select warehouse_sk, item_sk, week_start_date, sale_lines, quantity_sold, gross_sales_amount, average_daily_quantity, counted_date, quantity_on_hand, weeks_of_supply, is_low_stock, days_observed, is_partial_week
     from (
 with
-sales as (
-    select * from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
-),
 weeks as (
     select * from FLOE.intermediate.int_weeks_observed
 ),
-    -- Whole weeks are replaced, those in which stock, sales or the days observed differ.
+    -- The weeks in which stock, sales or the days observed differ; in these every row is compared.
     wanted as (
         select
             'stock' as part,
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
         from FLOE.build.fct_inventory_weekly
+        where true
         group by 2
         union all
         select
             'sold' as part,
             week_start_date,
             hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
-        from sales
+        from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
+        where true
         group by 2
         union all
         select
@@ -45,6 +44,7 @@ weeks as (
             week_start_date,
             days_observed as content
         from weeks
+        where week_start_date in (select week_start_date from FLOE.build.fct_weekly_sales_inventory)
     ),
     existing as (
         select
@@ -52,7 +52,7 @@ weeks as (
             week_start_date,
             hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
         from FLOE.build.fct_weekly_sales_inventory
-        where counted_date is not null
+        where counted_date is not null and true
         group by 2
         union all
         select
@@ -60,7 +60,7 @@ weeks as (
             week_start_date,
             hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
         from FLOE.build.fct_weekly_sales_inventory
-        where sale_lines > 0
+        where sale_lines > 0 and true
         group by 2
         union all
         select distinct
@@ -76,12 +76,21 @@ weeks as (
             on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
         where wanted.content is distinct from existing.content
     ),
+    existing_rows as (
+        select
+            warehouse_sk,
+            item_sk,
+            week_start_date,
+            hash(sale_lines, quantity_sold, gross_sales_amount, average_daily_quantity, counted_date, quantity_on_hand, weeks_of_supply, is_low_stock, days_observed, is_partial_week) as content
+        from FLOE.build.fct_weekly_sales_inventory
+        where week_start_date in (select week_start_date from changed_weeks)
+    ),
 stock_of_weeks as (
     select * from FLOE.build.fct_inventory_weekly
         where week_start_date in (select week_start_date from changed_weeks)
 ),
 sales_of_weeks as (
-    select * from sales
+    select * from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
         where week_start_date in (select week_start_date from changed_weeks)
 ),
 -- Both sides are at the week's grain. Stock that sold nothing and sales of what was not counted stay.
@@ -117,7 +126,7 @@ supplied as (
         quantity_on_hand / nullif(daily_pace * 7, 0) as supply
     from paced
 ),
-final as (
+computed as (
     select
         warehouse_sk,
         item_sk,
@@ -137,6 +146,27 @@ final as (
         days_observed,
         days_observed < 7 as is_partial_week
     from supplied
+),
+    compared as (
+        select
+            *,
+            hash(sale_lines, quantity_sold, gross_sales_amount, average_daily_quantity, counted_date, quantity_on_hand, weeks_of_supply, is_low_stock, days_observed, is_partial_week) as content
+        from computed
+    ),
+-- Only what is new or differs is written.
+final as (
+        select
+            compared.warehouse_sk,
+            compared.item_sk,
+            compared.week_start_date,
+            compared.sale_lines, compared.quantity_sold, compared.gross_sales_amount, compared.average_daily_quantity, compared.counted_date, compared.quantity_on_hand, compared.weeks_of_supply, compared.is_low_stock, compared.days_observed, compared.is_partial_week
+        from compared
+        left join existing_rows
+            on
+                compared.warehouse_sk = existing_rows.warehouse_sk
+                and compared.item_sk = existing_rows.item_sk
+                and compared.week_start_date = existing_rows.week_start_date
+        where existing_rows.content is null or compared.content <> existing_rows.content
 )
 select * from final
     ) as model_subq
@@ -145,8 +175,8 @@ select * from final
 BEGIN;
 
 delete from FLOE.build.fct_weekly_sales_inventory as DBT_INTERNAL_DEST
-        where (week_start_date) in (
-            select distinct week_start_date
+        where (warehouse_sk, item_sk, week_start_date) in (
+            select distinct warehouse_sk, item_sk, week_start_date
             from FLOE.build.fct_weekly_sales_inventory__dbt_tmp as DBT_INTERNAL_SOURCE
         );
 
@@ -161,7 +191,7 @@ COMMIT;
 drop table if exists FLOE.build.fct_weekly_sales_inventory__dbt_tmp cascade;
 
 delete from FLOE.build.fct_weekly_sales_inventory
-    where week_start_date not in (
-        select week_start_date from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week union
-        select week_start_date from FLOE.build.fct_inventory_weekly
+    where true and (warehouse_sk, item_sk, week_start_date) not in (
+        select warehouse_sk, item_sk, week_start_date from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week where true union
+        select warehouse_sk, item_sk, week_start_date from FLOE.build.fct_inventory_weekly where true
     );
