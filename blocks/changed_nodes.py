@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +90,8 @@ class PublishedBuild:
     def selection(self, asked: Mapping[str, Any], changes: Changes) -> Selection:
         """Return what a build of what has changed has to do.
 
-        Rows that have not changed are looked at again only when some code is another.
+        Rows that have not changed are looked at again only when some code is another, or a table of the
+        build is not as it was published.
 
         Args:
             asked: what `keep` was given, as it is now.
@@ -104,12 +105,17 @@ class PublishedBuild:
         names = differing(self._read(_ASKED), asked)
         if of_every_node := [name for name in names if name != CODE]:
             raise WholeBuildNeeded(f"other than when it was published: {', '.join(of_every_node)}")
-        chosen = self._reading(changes.relations) | set(self._read(_WARNED))
+        own = self._own(changes.relations)
+        chosen = self._reading(changes.relations, own) | set(self._read(_WARNED))
         paths = [f"fqn:{'.'.join(node['fqn'])}" for name, node in self._nodes() if name in chosen]
         options = ("--select", *_ALWAYS, *sorted(paths), "--state", str(self._folder))
-        return Selection(options, {} if names else _since(changes))
+        return Selection(options, {} if names or own else _since(changes))
 
-    def _reading(self, relations: Iterable[tuple[str, str]]) -> set[str]:
+    def _own(self, relations: Collection[tuple[str, str]]) -> set[str]:
+        """Return the nodes whose own relation is another than they made it."""
+        return {name for name, node in self._nodes() if _relation(node, "alias") in relations}
+
+    def _reading(self, relations: Collection[tuple[str, str]], own: Set[str]) -> set[str]:
         """Return the nodes that have to be built because relations are others than they were.
 
         A view shows what has changed without being built again, unless it reads a source itself: then the
@@ -122,7 +128,6 @@ class PublishedBuild:
             for name, source in self._manifest["sources"].items()
             if _relation(source, "identifier") in changed
         }
-        own = {name for name, node in self._nodes() if _relation(node, "alias") in changed}
         direct = {child for source in sources for child in children[source]}
         return {
             name

@@ -144,21 +144,23 @@ class DbtProject(StrictBlock):
         """What this host has of the build that was published last."""
         return PublishedBuild(self.output / "published")
 
-    def keep_published(self, publication_id: str) -> None:
+    def keep_published(self, publication_id: str, asked: Mapping[str, Any]) -> None:
         """Keep what dbt said of the build that was published just now, and forget the failed ones.
 
         Args:
             publication_id: of the set.
+            asked: what `asked_of_published` said before the build began.
 
         Raises:
             OSError: it cannot be written; the next build then builds everything.
         """
         forget(self._kept)
-        self.published.keep(self._target, self.asked_of_published(), publication_id)
+        self.published.keep(self._target, asked, publication_id)
 
     def asked_of_published(self) -> dict[str, Any]:
         """Return what decides about every node of a build of what has changed, by what it is called.
 
+        Ask before dbt reads the project: files that change while it builds are others for the next build.
         The macros are part of it: dbt's comparison of states does not see those that dbt itself calls, such
         as materializations.
         """

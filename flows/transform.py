@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -60,7 +60,8 @@ def transform(
 ) -> TransformResult:
     """Run dbt over what has changed since the last publication, then let readers see the marts, all at once.
 
-    What has changed are data, code, or the answer of a test that warned, and all that depends on these. On
+    What has changed are data, code, or the answer of a test that warned, and all that depends on these; of
+    the large marts and their tests only the changed rows, as long as the code is the same. On
     Snowflake, on another host or with another project file everything is built; the log says why.
 
     A failing model or test publishes nothing: readers keep the last good set. Retrying the run (in the UI)
@@ -96,6 +97,7 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
         with project.warehouse.publisher() as publisher:
             publisher.restore(run)
 
+    asked = project.asked_of_published()
     chosen = EVERYTHING
     remaining = take_up(project, run, arguments, steps)
     if remaining is None:
@@ -118,7 +120,7 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
     built = project.built()
     publication = steps.run("publish", lambda: _publish(project, run, marts(built)))
     _keep_manifest(project)
-    _keep_published(project, publication.publication_id)
+    _keep_published(project, publication.publication_id, asked)
     unchanged = len(built) - len({node.unique_id for node in result.nodes} & set(built))
     return _summary(result, publication.publication_id, remaining.count_done if remaining else 0, unchanged)
 
@@ -148,9 +150,9 @@ def _keep_manifest(project: DbtProject) -> None:
         get_run_logger().warning("`floe marts build` goes on comparing with an earlier set: %s", error)
 
 
-def _keep_published(project: DbtProject, publication_id: str) -> None:
+def _keep_published(project: DbtProject, publication_id: str, asked: Mapping[str, Any]) -> None:
     try:
-        project.keep_published(publication_id)
+        project.keep_published(publication_id, asked)
     except OSError as error:
         # The marts are published all the same.
         get_run_logger().warning("The next build will build everything: %s", error)

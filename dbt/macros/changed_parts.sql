@@ -14,6 +14,14 @@
 {%- endmacro %}
 
 
+{# Weeks whose stock was written anew, or which may have come with another calendar. #}
+{% macro weeks_of_restated_stock() -%}
+    {%- set is_same_calendar = is_unchanged(ref('int_dates_assigned_to_weeks'), 'd_date_sk') -%}
+    {%- set weeks = changed_values(ref('fct_inventory_weekly'), 'week_start_date') -%}
+    {%- do return(weeks if is_same_calendar else '') -%}
+{%- endmacro %}
+
+
 {# Weeks of days on which other amounts were sold, of an item from a warehouse. #}
 {% macro weeks_of_changed_sales() -%}
     {%- set sold = ['sold_date_sk', 'warehouse_sk', 'item_sk', 'quantity', 'gross_sales_amount'] -%}
@@ -39,7 +47,8 @@
         {%- do return('') -%}
     {%- endif -%}
     {%- do return(
-        'select order_number from (' ~ orders ~ ') as orders (order_number) union select order_number from ' ~ sales ~ ' where billing_customer_sk in (' ~ customers ~ ')'
+        'select order_number from (' ~ orders ~ ') as orders (order_number)'
+        ~ ' union select order_number from ' ~ sales ~ ' where billing_customer_sk in (' ~ customers ~ ')'
     ) -%}
 {%- endmacro %}
 

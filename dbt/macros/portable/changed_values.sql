@@ -1,7 +1,9 @@
 {#
     Which rows were written or deleted since the last publication, for models and tests that need not look
     at the others again. `transform` says since when (`blocks/changed_nodes.py`), unless any code is another
-    than when the marts were published; then, and where an engine cannot tell, every row counts as changed.
+    than when the marts were published, or a table of the build is not as it was published; then, and where
+    an engine cannot tell, every row counts as changed. What someone changes by hand in a table of the build
+    while it is built is not seen.
 #}
 
 {#
@@ -33,6 +35,9 @@
     {%- if source is none -%}
         {%- do return(floe.values_of_feed(relation, column, among, env_var('FLOE_DBT_PUBLISHED_VERSION'))) -%}
     {%- endif -%}
+    {%- if floe.has_ended(source.incorporate(path={'identifier': '__floe_repairs_' ~ source.identifier}), began_with) -%}
+        {%- do return('') -%}
+    {%- endif -%}
     {%- set queries = [floe.values_of_feed(source, column, among, began_with)] -%}
     {%- set repairs = floe.repairs_of(source) -%}
     {%- if repairs -%}
@@ -45,7 +50,8 @@
 {#
     Query for the values of a column in the rows that a table of the lake has been given, or has lost, since
     a version; empty when the table is another than then. Files that were compacted may come again with rows
-    that have not changed.
+    that have not changed. Not for a table with writes that are not committed yet: of these DuckLake's feed
+    may lack others (duckdb 1.5.5).
 
     Source: https://ducklake.select/docs/stable/duckdb/advanced_features/data_change_feed
 #}
@@ -106,6 +112,19 @@
         ~ " and s.schema_name = '" ~ table.schema ~ "' and t.table_name = '" ~ table.identifier ~ "'"
     ) -%}
     {%- do return(is_same.columns[0].values()[0]) -%}
+{%- endmacro %}
+
+
+{# Whether a table of this name was dropped, renamed or replaced after a version. #}
+{% macro has_ended(table, version) -%}
+    {%- set catalog = '__ducklake_metadata_' ~ table.database -%}
+    {%- set ended = run_query(
+        "select count(*) from " ~ catalog ~ ".ducklake_table as t"
+        ~ " inner join " ~ catalog ~ ".ducklake_schema as s on t.schema_id = s.schema_id"
+        ~ " where t.end_snapshot > " ~ version
+        ~ " and s.schema_name = '" ~ table.schema ~ "' and t.table_name = '" ~ table.identifier ~ "'"
+    ) -%}
+    {%- do return(ended.columns[0].values()[0] > 0) -%}
 {%- endmacro %}
 
 

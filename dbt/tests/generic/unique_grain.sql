@@ -6,7 +6,8 @@
         where_several: of all rows only those are tested whose value of the column `by` comes with several
             values of the column `of`, or is null.
         where_changed: only rows are tested whose value of the column `by` is one of the query `among`, which
-            is empty for all rows (`changed_values`), or is null.
+            is empty for all rows (`changed_values`), or is null. Not for a test that only warns: its next run
+            would not see the rows again.
 #}
 {% test unique_grain(model, columns, where_several=none, where_changed=none) %}
     select

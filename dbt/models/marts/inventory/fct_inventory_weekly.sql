@@ -6,12 +6,12 @@
         on_schema_change='fail',
         post_hook="{{ delete_rows_not_in(
             [ref('int_inventory_aggregated_to_item_warehouse_week')], 'week_start_date', 'week_start_date',
-            listed_dates(any_of([weeks_of_changed_stock(), changed_values(this, 'week_start_date')]))
+            listed_dates(weeks_of_changed_stock())
         ) }}",
     )
 }}
 
-{% set weeks = listed_dates(any_of([weeks_of_changed_stock(), changed_values(this, 'week_start_date')])) %}
+{% set weeks = listed_dates(weeks_of_changed_stock()) if is_incremental() %}
 {% set content = group_hash(['warehouse_sk', 'item_sk', 'counted_date', 'quantity_on_hand']) %}
 
 with

@@ -6,19 +6,12 @@
         on_schema_change='fail',
         post_hook="{{ delete_rows_not_in([
             ref('int_sales_aggregated_to_item_warehouse_week'), ref('fct_inventory_weekly')
-        ], ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date', listed_dates(any_of([
-            weeks_of_changed_sales(), changed_values(ref('fct_inventory_weekly'), 'week_start_date'),
-            changed_values(this, 'week_start_date')
-        ]))) }}",
+        ], ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date', listed_dates(any_of([weeks_of_changed_sales(), weeks_of_restated_stock()]))) }}",
     )
 }}
 
-{% set weeks_of_stock = listed_dates(any_of([
-    changed_values(ref('fct_inventory_weekly'), 'week_start_date'), changed_values(this, 'week_start_date')
-])) %}
-{% set weeks_of_sales = listed_dates(any_of([
-    weeks_of_changed_sales(), changed_values(this, 'week_start_date')
-])) if is_incremental() %}
+{% set weeks_of_stock = listed_dates(weeks_of_restated_stock()) if is_incremental() %}
+{% set weeks_of_sales = listed_dates(weeks_of_changed_sales()) if is_incremental() %}
 {% set values = [
     'sale_lines', 'quantity_sold', 'gross_sales_amount', 'average_daily_quantity', 'counted_date',
     'quantity_on_hand', 'weeks_of_supply', 'is_low_stock', 'days_observed', 'is_partial_week',

@@ -5,13 +5,12 @@
         unique_key='sale_key',
         on_schema_change='fail',
         post_hook="{{ delete_rows_not_in(
-            [ref('int_sales_unioned')], 'sale_key', 'order_number',
-            any_of([changed_orders(), changed_values(this, 'order_number')])
+            [ref('int_sales_unioned')], 'sale_key', 'order_number', changed_orders()
         ) }}",
     )
 }}
 
-{% set orders = any_of([changed_orders(), changed_values(this, 'order_number')]) if is_incremental() %}
+{% set orders = changed_orders() if is_incremental() %}
 
 with
 
