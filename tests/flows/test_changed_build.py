@@ -24,6 +24,11 @@ STAGED = (
 SEEN = "{{ config(materialized='view', schema='intermediate') }} select id from {{ ref('staged') }}"
 TABLES = "sources: [{name: shop, schema: raw_shop, tables: [{name: orders}, {name: items}]}]\n"
 FEW_ITEMS = "{{ config(severity='warn') }} select * from {{ ref('seen') }} where id > 1"
+# Keeps the query that dbt is given for the changed rows of a source.
+ASKED = (
+    "select '{{ changed_values(ref('staged'), 'id') | replace(\"'\", \"''\") }}' as query"
+    " from (select count(*) from {{ ref('staged') }})"
+)
 CLOCK = "{{ config(tags=['clock']) }} select now() where false"
 ALL = {
     *("model builds", "model items", "model lines", "model orders", "model seen", "model staged"),
@@ -138,3 +143,31 @@ def test_a_retry_of_a_build_of_what_has_changed_runs_what_is_left_of_it(shop: Sh
     assert set(shop.nodes(2, 2)) == {"model lines", "model totals"}
     assert shop.rows("select orders from marts.totals") == [(5,)]
     assert shop.rows("select count(*) from marts.items") == [(1,)]
+
+
+def test_rows_count_as_changed_since_the_publication_and_all_rows_where_that_is_not_enough(
+    shop: Shop,
+) -> None:
+    def asked(statement: str) -> set[int] | None:
+        with shop.warehouse.connect() as cursor:
+            cursor.execute(statement)
+        assert shop.new_run().is_completed()
+        ((query,),) = shop.rows("select query from marts.asked")
+        return {row[0] for row in shop.rows(query)} if query else None
+
+    add = "insert into raw_shop.items values ({}, 'b', now())"
+    repairs = (
+        "create table raw_shop.__floe_repairs_items as select {} as id, now() as _airbyte_extracted_at,"
+        " 'delete' as _floe_repair_action, now() as _floe_repaired_at"
+    )
+    shop.write(asked=ASKED)
+    assert asked(add.format(2)) is None  # the code is another
+    assert asked(add.format(3)) == {3}
+    assert asked(add.format(4)) == {4}
+    assert asked(repairs.format(4)) is None  # they may be of any row
+    assert asked(add.format(5)) == {5}
+    assert asked("update raw_shop.__floe_repairs_items set id = 3") == {3, 4}
+    assert asked("drop table raw_shop.__floe_repairs_items") is None  # the rows they replaced are back
+    assert asked(f"delete from raw_shop.items where id = 2; {add.format(6)}") == {2, 6}
+    assert asked(f"delete from build.lines; {add.format(7)}") is None  # a mart was changed by hand
+    assert asked("alter table raw_shop.items add column note varchar; delete from raw_shop.items") is None
