@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prefect.logging import get_run_logger
 
 from blocks.changed_nodes import EVERYTHING, PublishedBuild, Selection
@@ -11,13 +14,14 @@ from blocks.publication import Changes
 from flows.retries import Steps
 
 
-def selection(project: DbtProject, steps: Steps) -> Selection:
+def selection(project: DbtProject, asked: Mapping[str, Any], steps: Steps) -> Selection:
     """Return what a build of what has changed has to do: everything, where nobody can tell.
 
     Ask when the build has begun: what changes from then on counts for the next one.
 
     Args:
         project: that is built.
+        asked: what its `asked_of_published` said.
         steps: of the flow run.
     """
     try:
@@ -25,7 +29,7 @@ def selection(project: DbtProject, steps: Steps) -> Selection:
         if not published.is_there:
             raise WholeBuildNeeded("no publication was built on this host")
         changes = _changes(project, published, steps)
-        chosen = published.selection(project.asked_of_published(), changes)
+        chosen = published.selection(asked, changes)
     except WholeBuildNeeded as reason:
         get_run_logger().info("Everything is built: %s", reason)
         return EVERYTHING

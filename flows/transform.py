@@ -104,7 +104,7 @@ def _build_and_publish(full_refresh: bool, everything: bool, steps: Steps) -> Tr
         if (restored := steps.run("begin the build", begin)) is not None:
             how = "failed" if restored == "failed" else "ended without a word"
             get_run_logger().warning("An earlier build %s; restored what is published", how)
-        chosen = EVERYTHING if everything else selection(project, steps)
+        chosen = EVERYTHING if everything else selection(project, asked, steps)
     try:
         result = _build(project, arguments, remaining, chosen)
     except DbtFailed:

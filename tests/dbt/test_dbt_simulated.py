@@ -36,19 +36,28 @@ def test_what_no_day_has_changed_is_not_built_again(three_days: Run, untouched: 
 
 
 @pytest.mark.parametrize(
-    "node",
+    ("node", "words"),
     [
-        "sales/fct_sales.sql",
-        "sales/fct_sales.yml/fct_sales_one_row_per_grain.sql",
-        "inventory/fct_inventory_weekly.yml/fct_inventory_weekly_one_row_per_grain.sql",
-        "inventory/fct_weekly_sales_inventory.yml/fct_weekly_sales_inventory_one_row_per_grain.sql",
+        ("sales/fct_sales.sql", "ducklake_table_changes("),
+        ("sales/fct_sales.yml/fct_sales_one_row_per_grain.sql", "ducklake_table_changes("),
+        ("inventory/fct_inventory_weekly.sql", "week_start_date in (cast('"),
+        (
+            "inventory/fct_inventory_weekly.yml/fct_inventory_weekly_one_row_per_grain.sql",
+            "ducklake_table_changes(",
+        ),
+        ("inventory/fct_weekly_sales_inventory.sql", "week_start_date in (cast('"),
+        (
+            "inventory/fct_weekly_sales_inventory.yml/fct_weekly_sales_inventory_one_row_per_grain.sql",
+            "ducklake_table_changes(",
+        ),
     ],
 )
 def test_a_later_run_looks_only_at_what_has_changed(
-    company_project: DbtProject, eight_days: Run, node: str
+    company_project: DbtProject, eight_days: Run, node: str, words: str
 ) -> None:
     compiled = company_project.folder / "local" / "compiled" / "floe" / "models" / "marts" / node
-    assert "ducklake_table_changes(" in compiled.read_text()
+    assert words in compiled.read_text()
+    assert "where true" not in compiled.read_text()
 
 
 def test_only_the_missing_week_is_warned_of(eight_days: Run) -> None:

@@ -27,38 +27,36 @@
 {%- endmacro %}
 
 {% macro duckdb__changed_values(relation, column, among) -%}
-    {%- set began_with = env_var('FLOE_DBT_BEGAN_WITH', '') -%}
-    {%- if not began_with -%}
+    {%- if not env_var('FLOE_DBT_BEGAN_WITH', '') -%}
         {%- do return('') -%}
     {%- endif -%}
     {%- set source = floe.source_of(relation) -%}
-    {%- if source is none -%}
-        {%- do return(floe.values_of_feed(relation, column, among, env_var('FLOE_DBT_PUBLISHED_VERSION'))) -%}
+    {%- if source -%}
+        {%- set repairs = source.incorporate(path={'identifier': '__floe_repairs_' ~ source.identifier}) -%}
+        {%- set tables, since = [source, repairs], env_var('FLOE_DBT_BEGAN_WITH') -%}
+    {%- else -%}
+        {%- set tables, since = [relation], env_var('FLOE_DBT_PUBLISHED_VERSION') -%}
     {%- endif -%}
-    {%- if floe.has_ended(source.incorporate(path={'identifier': '__floe_repairs_' ~ source.identifier}), began_with) -%}
-        {%- do return('') -%}
-    {%- endif -%}
-    {%- set queries = [floe.values_of_feed(source, column, among, began_with)] -%}
-    {%- set repairs = floe.repairs_of(source) -%}
-    {%- if repairs -%}
-        {%- do queries.append(floe.values_of_feed(repairs, column, among, began_with)) -%}
-    {%- endif -%}
+    {%- set queries = [] -%}
+    {%- for table in tables -%}
+        {%- if not floe.is_as_it_was(table, since) -%}
+            {%- do return('') -%}
+        {%- elif adapter.get_relation(table.database, table.schema, table.identifier) -%}
+            {%- do queries.append(floe.values_of_feed(table, column, among, since)) -%}
+        {%- endif -%}
+    {%- endfor -%}
     {%- do return(any_of(queries)) -%}
 {%- endmacro %}
 
 
 {#
     Query for the values of a column in the rows that a table of the lake has been given, or has lost, since
-    a version; empty when the table is another than then. Files that were compacted may come again with rows
-    that have not changed. Not for a table with writes that are not committed yet: of these DuckLake's feed
-    may lack others (duckdb 1.5.5).
+    a version. Files that were compacted may come again with rows that have not changed. Not for a table
+    with writes that are not committed yet: of these DuckLake's feed may lack others (duckdb 1.5.5).
 
     Source: https://ducklake.select/docs/stable/duckdb/advanced_features/data_change_feed
 #}
 {% macro values_of_feed(table, column, among, since) -%}
-    {%- if not floe.is_same_table(table, since) -%}
-        {%- do return('') -%}
-    {%- endif -%}
     {%- set now = run_query('select id from ' ~ table.database ~ '.current_snapshot()').columns[0].values()[0] -%}
     {%- set feed = "ducklake_table_changes('" ~ table.database ~ "', '" ~ table.schema ~ "', '" ~ table.identifier
         ~ "', " ~ (since | int + 1) ~ ", " ~ now ~ ")" -%}
@@ -98,33 +96,20 @@
 {%- endmacro %}
 
 
-{# Whether a table of the lake is there with the columns that it had in a version: only then is it comparable. #}
-{% macro is_same_table(table, version) -%}
+{#
+    Whether a table of the lake is the one that it was in a version, with the same columns, or is not there
+    and was not: only then do its changed rows tell all.
+#}
+{% macro is_as_it_was(table, version) -%}
     {%- set catalog = '__ducklake_metadata_' ~ table.database -%}
-    {%- set is_same = run_query(
-        "select bool_and(t.begin_snapshot <= " ~ version ~ " and c.begin_snapshot <= " ~ version
-        ~ " and c.end_snapshot is null)"
-        ~ " from " ~ catalog ~ ".ducklake_table as t"
-        ~ " inner join " ~ catalog ~ ".ducklake_schema as s on t.schema_id = s.schema_id"
-        ~ " inner join " ~ catalog ~ ".ducklake_column as c on t.table_id = c.table_id"
-        ~ " where t.end_snapshot is null and s.end_snapshot is null"
-        ~ " and (c.end_snapshot is null or c.end_snapshot > " ~ version ~ ")"
-        ~ " and s.schema_name = '" ~ table.schema ~ "' and t.table_name = '" ~ table.identifier ~ "'"
-    ) -%}
-    {%- do return(is_same.columns[0].values()[0]) -%}
-{%- endmacro %}
-
-
-{# Whether a table of this name was dropped, renamed or replaced after a version. #}
-{% macro has_ended(table, version) -%}
-    {%- set catalog = '__ducklake_metadata_' ~ table.database -%}
-    {%- set ended = run_query(
+    {%- set later = run_query(
         "select count(*) from " ~ catalog ~ ".ducklake_table as t"
         ~ " inner join " ~ catalog ~ ".ducklake_schema as s on t.schema_id = s.schema_id"
-        ~ " where t.end_snapshot > " ~ version
-        ~ " and s.schema_name = '" ~ table.schema ~ "' and t.table_name = '" ~ table.identifier ~ "'"
+        ~ " inner join " ~ catalog ~ ".ducklake_column as c on t.table_id = c.table_id"
+        ~ " where s.schema_name = '" ~ table.schema ~ "' and t.table_name = '" ~ table.identifier ~ "'"
+        ~ " and greatest(t.begin_snapshot, t.end_snapshot, c.begin_snapshot, c.end_snapshot) > " ~ version
     ) -%}
-    {%- do return(ended.columns[0].values()[0] > 0) -%}
+    {%- do return(later.columns[0].values()[0] == 0) -%}
 {%- endmacro %}
 
 

@@ -4,9 +4,11 @@
         incremental_strategy='delete+insert',
         unique_key=['warehouse_sk', 'item_sk', 'week_start_date'],
         on_schema_change='fail',
-        post_hook="{{ delete_rows_not_in([
-            ref('int_sales_aggregated_to_item_warehouse_week'), ref('fct_inventory_weekly')
-        ], ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date', listed_dates(any_of([weeks_of_changed_sales(), weeks_of_restated_stock()]))) }}",
+        post_hook="{{ delete_rows_not_in(
+            [ref('int_sales_aggregated_to_item_warehouse_week'), ref('fct_inventory_weekly')],
+            ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date',
+            listed_dates(any_of([weeks_of_changed_sales(), weeks_of_restated_stock()]))
+        ) }}",
     )
 }}
 
@@ -91,9 +93,7 @@ weeks as (
         where wanted.content is distinct from existing.content
 
     ),
-{% endif %}
 
-{% if is_incremental() %}
     existing_rows as (
 
         select

@@ -11,6 +11,7 @@
 }}
 
 {% set orders = changed_orders() if is_incremental() %}
+{% set wanted_orders = 'select order_number from changed_orders' if orders %}
 
 with
 
@@ -25,7 +26,7 @@ with
 sales as (
 
     select * from {{ ref('int_sales_unioned') }}
-    {{ 'where order_number in (select order_number from changed_orders)' if orders }}
+    where {{ is_among('order_number', wanted_orders) }}
 
 ),
 
@@ -125,7 +126,7 @@ computed as (
             this.sale_key,
             {{ contract_hash('this') }} as content
         from {{ this }} as this
-        {{ 'where this.order_number in (select order_number from changed_orders)' if orders }}
+        where {{ is_among('this.order_number', wanted_orders) }}
 
     ),
 {% endif %}

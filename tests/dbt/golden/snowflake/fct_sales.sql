@@ -33,6 +33,7 @@ as (
 with
 sales as (
     select * from FLOE.intermediate.int_sales_unioned
+    where true
 ),
 dates as (
     select * from FLOE.staging.stg_erp__dates
@@ -107,6 +108,7 @@ computed as (
             this.sale_key,
             hash(this.sale_key, this.sales_channel, this.order_number, this.item_sk, this.customer_sk, this.customer_version_key, this.warehouse_sk, this.promotion_sk, this.sold_date_sk, this.sold_date, this.sold_at, this.quantity, this.wholesale_cost, this.list_price, this.sales_price, this.discount_amount, this.gross_sales_amount, this.wholesale_amount, this.coupon_amount, this.tax_amount, this.shipping_amount, this.net_paid_amount, this.net_profit_amount, this.return_quantity, this.return_amount, this.updated_at) as content
         from FLOE.build.fct_sales as this
+        where true
     ),
 -- Only what is new or differs in any column is written: late and corrected rows, sales whose
 -- customer has gained a version, sales that were returned since. No date window, so nothing is ever too late.
