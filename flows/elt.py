@@ -21,6 +21,7 @@ from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
 from flows.retries import by_class
 from flows.runs_elsewhere import RunFailed, require_completed
+from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.step_times import StepTimes
 from flows.transform import transform
 
@@ -42,6 +43,7 @@ def elt(
     datasets: list[str],
     dashboards: bool = True,
     at_once: Annotated[int, Field(ge=1)] = 16,
+    jitter_seconds: JitterSeconds = 0,
 ) -> State | None:
     """Bring every source and file into the warehouse, build and test the marts, publish them.
 
@@ -58,6 +60,7 @@ def elt(
         datasets: the CSV datasets to load
         dashboards: update the dashboards at the end
         at_once: replications that are asked for at a time; their pool's workers may take fewer
+        jitter_seconds: a run of a schedule waits so long at most before it begins
 
     Raises:
         RunFailed: a run on another host did not complete.
@@ -67,6 +70,7 @@ def elt(
     refuse_after_crashes("floe logs worker-dbt-host, then floe run")
     if (skipped := skipped_for_newer()) is not None:
         return skipped
+    wait_for_jitter(jitter_seconds)
     times = StepTimes("elt-timing")
     # All at once, most would wait for a slot, be told of as late, and each be looked at every second.
     runner: ThreadPoolTaskRunner[str] = ThreadPoolTaskRunner(max_workers=at_once)

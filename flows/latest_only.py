@@ -19,10 +19,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.context import FlowRunContext
 
-# Prefect's scheduler puts it on each run that a schedule made (server/models/deployments.py).
-AUTO_SCHEDULED = "auto-scheduled"
+from flows.schedules import AUTO_SCHEDULED, run_of_schedule
+
 SKIPPED = "Skipped"
 
 
@@ -33,9 +32,8 @@ def skipped_for_newer() -> State | None:
     that a person or an automation started are never skipped, and one that is tried again only for one
     that has not begun.
     """
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    newer = _newest(run) if run and run.deployment_id and AUTO_SCHEDULED in run.tags else None
+    run = run_of_schedule()
+    newer = _newest(run) if run and run.deployment_id else None
     if newer is None:
         return None
     return State(

@@ -15,6 +15,7 @@ from blocks import run_history
 from blocks.lake_upkeep import LakeUpkeep
 from blocks.warehouse import Warehouse
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.slot import slot
 
 Days = Annotated[float, Field(ge=1, description="at least 1, longer than any transaction")]
@@ -56,7 +57,10 @@ class MaintainResult(BaseModel):
 
 @flow(name="maintain", flow_run_name="maintain")
 def maintain(
-    keep_days: Days = 7, keep_runs_days: Days = 30, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    keep_days: Days = 7,
+    keep_runs_days: Days = 30,
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    jitter_seconds: JitterSeconds = 0,
 ) -> MaintainResult:
     """Merge small files, end old versions, delete files that nothing needs, remove old runs.
 
@@ -69,11 +73,13 @@ def maintain(
         keep_days: versions of the lake and published sets younger than this stay
         keep_runs_days: runs of Floe's deployments that ended within this time stay, and each one's last run
         first_pause_seconds: before a step is tried again; each next pause is twice as long
+        jitter_seconds: a run of a schedule waits so long at most before it begins
 
     Raises:
         WarehouseUnavailable: the warehouse did not answer, several times in a row.
         ServiceUnavailable: the lake's catalog or the Prefect server did not.
     """
+    wait_for_jitter(jitter_seconds)
     steps, now = Steps(first_pause_seconds), datetime.now(UTC)
     warehouse = cast(Warehouse, Warehouse.load("warehouse"))
     result = MaintainResult(warehouse=warehouse.keeps_itself())

@@ -17,6 +17,7 @@ from blocks.mail import MailServer
 from blocks.object_store import LandingBucket
 from blocks.warehouse import Warehouse, unchanging
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.schedules import JitterSeconds, wait_for_jitter
 
 if TYPE_CHECKING:
     from blocks.dashboard_definitions import Dashboard
@@ -41,6 +42,7 @@ def report(
     format: Literal["html", "png", "pdf"] = "pdf",  # noqa: A002 - it is what people call it
     send_by: Literal["store", "mail"] = "store",
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    jitter_seconds: JitterSeconds = 0,
 ) -> ReportResult:
     """Draw a dashboard from the marts that readers see now, and send it.
 
@@ -50,6 +52,7 @@ def report(
         send_by: store writes reports/<dashboard>/<date>.<format> into the bucket, mail goes to the
             dashboard's `recipients`, or to its owner
         first_pause_seconds: before a step is tried again; each next pause is twice as long
+        jitter_seconds: a run of a schedule waits so long at most before it begins
 
     Raises:
         ConfigurationError: there is no such dashboard, or no mail server is set.
@@ -63,6 +66,7 @@ def report(
     from blocks.dashboard_files import DASHBOARDS, load_dashboards
     from blocks.dashboard_reports import Format, dashboard_named
 
+    wait_for_jitter(jitter_seconds)
     form, steps = Format(format), Steps(first_pause_seconds)
     definition = dashboard_named(load_dashboards(DASHBOARDS), dashboard)
     # Before the warehouse is asked for anything: a mail that cannot be sent needs no drawing.

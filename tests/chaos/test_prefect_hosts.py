@@ -29,7 +29,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from blocks.settings import ROOT
 from deployments.automations import AUTOMATIONS_YAML, apply_automations, declared_automations
 from deployments.prefect_objects import ensure_limits
-from flows.latest_only import AUTO_SCHEDULED
+from flows.schedules import AUTO_SCHEDULED
 from tests.prefect_host import PrefectHost, until
 
 pytestmark = pytest.mark.chaos

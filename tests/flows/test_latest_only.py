@@ -11,7 +11,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
-from flows.latest_only import AUTO_SCHEDULED, skipped_for_newer
+from flows.latest_only import skipped_for_newer
+from flows.schedules import AUTO_SCHEDULED
 
 NOW = datetime.now(UTC)
 Queue = Callable[..., FlowRun]
