@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import isfinite, prod
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from blocks.dashboard_definitions import Dashboard, QuestionCard
 from blocks.dashboard_pages.choices import (
@@ -23,6 +23,9 @@ from blocks.dashboard_pages.choices import (
 from blocks.dashboard_queries import MARTS, ordering, render
 from lambda_csv_loader.errors import PermanentError, TransientError
 
+if TYPE_CHECKING:
+    from blocks.warehouse import Cursor
+
 Cell = str | int | float | bool | None
 Kind = Literal["number", "date", "datetime", "boolean", "text"]
 
@@ -33,20 +36,6 @@ class CardFailed(PermanentError):
 
 class CardUnanswered(TransientError):
     """The warehouse did not answer a card."""
-
-
-class Cursor(Protocol):
-    """What is asked of a connection (PEP 249)."""
-
-    @property
-    def description(self) -> Any:
-        """One tuple per result column, its name first."""
-
-    def execute(self, query: str, /) -> Any:
-        """Run one statement."""
-
-    def fetchall(self) -> list[Any]:
-        """Return the rows of the last statement."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +163,7 @@ def card_error(dashboard: Dashboard, card: str, error: Exception) -> CardFailed 
         f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     )
     if names & {"OperationalError", "InterfaceError", "ConnectionError", "TimeoutError"}:
-        return CardUnanswered(what, next_command="floe run publish/metabase")
+        return CardUnanswered(what, next_command="floe dashboards check, then the same run again")
     return CardFailed(what, next_command="floe dashboards check")
 
 
