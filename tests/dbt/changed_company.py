@@ -153,8 +153,15 @@ def refused(project: DbtProject, changed: Stage) -> Stage:
 
 @pytest.fixture(scope="session")
 def mended(project: DbtProject, second: Stage, refused: Stage) -> Stage:
-    """The bad rows are mended, and the delete turns out to have been none: the row is there unchanged."""
+    """The bad rows are mended, and the delete turns out to have been none: the row is there unchanged.
+
+    A move is read after the change of the address that came later, and the source's clock goes back.
+    """
     project.change(
+        f"update raw_crm.customer set c_current_addr_sk = {NEW_HOME}, updated_at = {at(3, 10)}"
+        f" where c_customer_sk = {LONE}",
+        f"update raw_erp.catalog_sales set updated_at = {at(3, 12)}"
+        f" where cs_order_number in ({LATE}, {MORNING}, {EVENING})",
         f"update raw_crm.customer set c_email_address = 'good@example.com', c_birth_year = 1970,"
         f" c_current_addr_sk = 5, updated_at = {at(4, 9)}"
         f" where c_customer_sk in ({BAD}, {TOO_OLD}, {HOMELESS})",

@@ -63,6 +63,13 @@ def test_a_change_of_the_address_alone_makes_a_version_of_the_customer(second: S
     ]
 
 
+def test_a_move_that_is_read_after_a_later_change_of_the_address_corrects_the_current_version(
+    changed: Stage, mended: Stage
+) -> None:
+    [first, (_, *last)] = versions(changed, LONE, "address_sk")
+    assert versions(mended, LONE, "address_sk") == [first, (NEW_HOME, *last)]
+
+
 def test_a_column_that_differs_at_the_same_change_time_is_amended_without_a_new_version(
     second: Stage, changed: Stage
 ) -> None:
@@ -125,7 +132,7 @@ def test_a_deleted_promotion_stays_and_is_marked(changed: Stage) -> None:
     ) == [(True, 1)]
 
 
-def test_a_promotion_that_changes_again_before_the_source_moves_on_has_no_empty_version(
+def test_a_promotion_that_changes_again_while_the_source_has_not_moved_on_has_no_empty_version(
     changed: Stage, mended: Stage
 ) -> None:
     [first, last] = promotion_versions(changed, DEARER)

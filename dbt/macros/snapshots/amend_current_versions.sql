@@ -1,10 +1,11 @@
 {#
     Hook of a snapshot: bring current versions in line with the source where a tracked column differs
-    although the change time does not.
+    although the change time is not later.
 
     That happens when a part of the row arrives late (the address changed before the customer did, but was
-    read after) or when a repair with the same change time corrects it. The version was wrong from its
-    start, so it is corrected, not closed: no new version, no other validity.
+    read after), when a repair corrects it, or when the change time of the source goes back, since the row
+    that had it is gone. The version was wrong from its start, so it is corrected, not closed: no new
+    version, no other validity.
 
     Stands after a snapshot with the strategy `timestamp`, which does not see such rows, and before one
     with the strategy `check`, which would open a version that is as old as the one before.
@@ -29,7 +30,7 @@
         from {{ source }} as source_row
         where
             {{ version }}.{{ key }} = source_row.{{ key }}
-            and {{ version }}.{{ columns.dbt_updated_at }} = source_row.{{ change_time }}
+            and {{ version }}.{{ columns.dbt_updated_at }} >= source_row.{{ change_time }}
             and {{ version }}.{{ columns.dbt_valid_to }} = {{ config.get('dbt_valid_to_current') }}
             and {{ version }}.{{ columns.dbt_is_deleted }} = 'False'
             and (

@@ -14,6 +14,8 @@
 
 {% set weeks_of_stock = listed_dates(weeks_of_restated_stock()) if is_incremental() %}
 {% set weeks_of_sales = listed_dates(weeks_of_changed_sales()) if is_incremental() %}
+{#- Then the code may be another, too, and any row. -#}
+{% set is_everything = not weeks_of_stock and not weeks_of_sales %}
 {% set values = [
     'sale_lines', 'quantity_sold', 'gross_sales_amount', 'average_daily_quantity', 'counted_date',
     'quantity_on_hand', 'weeks_of_supply', 'is_low_stock', 'days_observed', 'is_partial_week',
@@ -29,7 +31,13 @@ weeks as (
 
 ),
 
-{% if is_incremental() %}
+{% if is_incremental() and is_everything %}
+    changed_weeks as (
+
+        select week_start_date from weeks
+
+    ),
+{% elif is_incremental() %}
     -- The weeks in which stock, sales or the days observed differ; in these every row is compared.
     wanted as (
 
@@ -93,7 +101,9 @@ weeks as (
         where wanted.content is distinct from existing.content
 
     ),
+{% endif %}
 
+{% if is_incremental() %}
     existing_rows as (
 
         select
