@@ -25,6 +25,8 @@ DDL = (
     "alter table OPS.BUILDS add column if not exists BEGAN_WITH timestamp_tz",
 )
 _UNFINISHED = "STATE in ('running', 'failed')"
+# In each set of marts, made after the grants, so that readers do not see it: which set it is.
+_SET = "FLOE_PUBLICATION"
 
 
 class SnowflakePublisher:
@@ -43,6 +45,7 @@ class SnowflakePublisher:
 
     def begin(self, run: str) -> str | None:
         """Note that a build starts; restore first if the last one neither published nor restored."""
+        self._finish()
         unfinished = self._rows(f"select RUN, STATE from OPS.BUILDS where {_UNFINISHED} order by STATE")
         for earlier, _ in unfinished:
             self.restore(earlier)
@@ -106,14 +109,9 @@ class SnowflakePublisher:
                 self._run(f"drop table {sql_name('MARTS_NEXT', table)}")
         self._run(f"grant usage on schema MARTS_NEXT to role {self._reader}")
         self._run(f"grant select on all tables in schema MARTS_NEXT to role {self._reader}")
-        self._run("create schema if not exists MARTS")
-        self._run("alter schema MARTS_NEXT swap with MARTS")
-        self._run("drop schema if exists MARTS_PREVIOUS")
-        self._run("alter schema MARTS_NEXT rename to MARTS_PREVIOUS")
-        self._run("create or replace schema SNAPSHOTS_PUBLISHED clone SNAPSHOTS")
-        self._run("update OPS.PUBLICATIONS set IS_CURRENT = false where IS_CURRENT")
         self._run(
-            "insert into OPS.PUBLICATIONS values (%s, %s, %s, %s, true)",
+            f"create table MARTS_NEXT.{_SET} as select %s as PUBLICATION_ID, %s as PUBLISHED_AT,"
+            " %s as MODELS, %s as RUN",
             [
                 publication.publication_id,
                 publication.published_at.isoformat(),
@@ -121,14 +119,46 @@ class SnowflakePublisher:
                 run,
             ],
         )
+        self._run("create or replace schema SNAPSHOTS_NEXT clone SNAPSHOTS")
+        self._run("create schema if not exists MARTS")
+        self._run("alter schema MARTS_NEXT swap with MARTS")
+        self._finish()
         self._end(run, "published")
         return publication
+
+    def _finish(self) -> None:
+        """Do what comes after a swap, also one after which the process was killed.
+
+        The set in MARTS says itself which it is; what OPS.PUBLICATIONS says follows from it.
+        """
+        if _SET not in self._tables("MARTS"):
+            return
+        [(publication_id,)] = self._rows(f"select PUBLICATION_ID from MARTS.{_SET}")
+        if not self._rows(
+            "select 1 from OPS.PUBLICATIONS where PUBLICATION_ID = %s and IS_CURRENT", [publication_id]
+        ):
+            self._follow(publication_id)
+
+    def _follow(self, publication_id: str) -> None:
+        known = self._rows("select 1 from OPS.PUBLICATIONS where PUBLICATION_ID = %s", [publication_id])
+        if not known:
+            if self._has_schema("MARTS_NEXT"):
+                self._run("drop schema if exists MARTS_PREVIOUS")
+                self._run("alter schema MARTS_NEXT rename to MARTS_PREVIOUS")
+            self._run("create or replace schema SNAPSHOTS_PUBLISHED clone SNAPSHOTS_NEXT")
+            self._run(
+                "insert into OPS.PUBLICATIONS"
+                f" select PUBLICATION_ID, PUBLISHED_AT, MODELS, RUN, false from MARTS.{_SET}"
+            )
+        # One statement: whenever it is killed, exactly one set is the current one.
+        self._run("update OPS.PUBLICATIONS set IS_CURRENT = (PUBLICATION_ID = %s)", [publication_id])
 
     def restore(self, run: str) -> None:
         """Clone build and snapshots back from the last published copies; empty them before the first.
 
         The last one counts even after a rollback, which changes what readers see, not history.
         """
+        self._finish()
         current, last = self.current(), self._publication("order by PUBLISHED_AT desc limit 1")
         if last is None:
             self._run("create or replace schema BUILD")
@@ -145,6 +175,7 @@ class SnowflakePublisher:
         Raises:
             NothingToRollBack: there is no MARTS_PREVIOUS.
         """
+        self._finish()
         earlier = self._publication("where not IS_CURRENT order by PUBLISHED_AT desc limit 1")
         if earlier is None:
             raise NothingToRollBack(
@@ -173,6 +204,9 @@ class SnowflakePublisher:
             f" where TABLE_SCHEMA = '{schema}' and TABLE_TYPE = 'BASE TABLE'"
         )
         return [name for (name,) in rows]
+
+    def _has_schema(self, name: str) -> bool:
+        return bool(self._rows(f"select 1 from INFORMATION_SCHEMA.SCHEMATA where SCHEMA_NAME = '{name}'"))
 
     def _end(self, run: str, state: str) -> None:
         self._run(

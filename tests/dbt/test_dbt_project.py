@@ -62,6 +62,32 @@ def test_every_model_is_tested_on_its_grain(manifest: dict[str, Any], models: li
     assert [node["name"] for node in models if node["unique_id"] not in tested] == []
 
 
+def test_every_fact_that_is_not_made_of_facts_is_tested_on_the_dimensions_it_names(
+    manifest: dict[str, Any], models: list[dict[str, Any]]
+) -> None:
+    kinds: dict[str, dict[str, list[str]]] = {"unique_grain": {}, "references": {}}
+    for test in manifest["nodes"].values():
+        arguments = test.get("test_metadata", {}).get("kwargs", {})
+        match test.get("test_metadata", {}).get("name"):
+            case "unique_grain":
+                kinds["unique_grain"][test["attached_node"]] = arguments["columns"]
+            case "references":
+                columns = [key["column"] for key in arguments["foreign_keys"]]
+                kinds["references"].setdefault(test["attached_node"], []).extend(columns)
+    dimensions = [node["unique_id"] for node in models if node["name"].startswith("dim_")]
+    grains = [kinds["unique_grain"][each] for each in dimensions]
+    keys = {columns[0] for columns in grains if len(columns) == 1 and columns[0].endswith("_sk")}
+    facts = {node["unique_id"]: node for node in models if node["name"].startswith("fct_")}
+    named = {
+        node["name"]: keys & set(node["columns"]) - set(kinds["references"].get(each, []))
+        for each, node in facts.items()
+        if not facts.keys() & set(node["depends_on"]["nodes"])
+    }
+    assert {"item_sk", "warehouse_sk", "customer_sk", "promotion_sk"} <= keys
+    assert named.keys() >= {"fct_sales", "fct_inventory_weekly"}
+    assert {name: left for name, left in named.items() if left} == {}
+
+
 def test_marts_are_public_owned_and_under_contract(models: list[dict[str, Any]]) -> None:
     for node in models:
         if node["schema"] == "build":

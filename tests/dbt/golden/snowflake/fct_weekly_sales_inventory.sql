@@ -21,60 +21,8 @@ with
 weeks as (
     select * from FLOE.intermediate.int_weeks_observed
 ),
-    -- The weeks in which stock, sales or the days observed differ; in these every row is compared.
-    wanted as (
-        select
-            'stock' as part,
-            week_start_date,
-            hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
-        from FLOE.build.fct_inventory_weekly
-        where true
-        group by 2
-        union all
-        select
-            'sold' as part,
-            week_start_date,
-            hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
-        from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
-        where true
-        group by 2
-        union all
-        select
-            'days' as part,
-            week_start_date,
-            days_observed as content
-        from weeks
-        where week_start_date in (select week_start_date from FLOE.build.fct_weekly_sales_inventory)
-    ),
-    existing as (
-        select
-            'stock' as part,
-            week_start_date,
-            hash_agg(warehouse_sk, item_sk, counted_date, quantity_on_hand) as content
-        from FLOE.build.fct_weekly_sales_inventory
-        where counted_date is not null and true
-        group by 2
-        union all
-        select
-            'sold' as part,
-            week_start_date,
-            hash_agg(warehouse_sk, item_sk, sale_lines, quantity_sold, gross_sales_amount) as content
-        from FLOE.build.fct_weekly_sales_inventory
-        where sale_lines > 0 and true
-        group by 2
-        union all
-        select distinct
-            'days' as part,
-            week_start_date,
-            days_observed as content
-        from FLOE.build.fct_weekly_sales_inventory
-    ),
     changed_weeks as (
-        select coalesce(wanted.week_start_date, existing.week_start_date) as week_start_date
-        from wanted
-        full outer join existing
-            on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
-        where wanted.content is distinct from existing.content
+        select week_start_date from weeks
     ),
     existing_rows as (
         select

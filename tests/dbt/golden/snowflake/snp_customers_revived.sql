@@ -230,7 +230,7 @@ update FLOE.snapshots.snp_customers
         from FLOE.intermediate.int_customers_tracked as source_row
         where
             snp_customers.customer_sk = source_row.customer_sk
-            and snp_customers.dbt_updated_at = source_row.updated_at
+            and snp_customers.dbt_updated_at >= source_row.updated_at
             and snp_customers.dbt_valid_to = cast('9999-12-31' as timestamp)
             and snp_customers.dbt_is_deleted = 'False'
             and (

@@ -28,7 +28,7 @@ update FLOE.snapshots.snp_promotions
         from FLOE.intermediate.int_promotions_tracked as source_row
         where
             snp_promotions.promotion_sk = source_row.promotion_sk
-            and snp_promotions.dbt_updated_at = source_row.updated_at
+            and snp_promotions.dbt_updated_at >= source_row.updated_at
             and snp_promotions.dbt_valid_to = cast('9999-12-31' as timestamp)
             and snp_promotions.dbt_is_deleted = 'False'
             and (
