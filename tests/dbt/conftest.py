@@ -25,22 +25,34 @@ def dbt() -> Iterator[DbtServer]:
     server.close()
 
 
-@pytest.fixture(scope="session")
-def project(
-    dbt: DbtServer, cluster: Any, extension_directory: Path, tmp_path_factory: pytest.TempPathFactory
-) -> DbtProject:
-    """The dbt project over the raw layer of the sample, with nothing built yet."""
-    folder = tmp_path_factory.mktemp("dbt")
+def over_sample(dbt: DbtServer, cluster: Any, extensions: Path, folder: Path) -> DbtProject:
+    """Return the dbt project over the raw layer of the sample in a new lake, with nothing built yet."""
     lake = DuckLakeSettings(
         port=cluster.port,
         database=cluster.create_database("dbt"),
         passfile=cluster.passfile,
         data_path=folder / "lake",
-        extension_directory=extension_directory,
+        extension_directory=extensions,
     )
     with connect(lake) as connection:
         tpcds_raw.load_sample(connection)
     return DbtProject(dbt, lake, folder)
+
+
+@pytest.fixture(scope="session")
+def project(
+    dbt: DbtServer, cluster: Any, extension_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DbtProject:
+    """The dbt project over the raw layer of the sample, with nothing built yet."""
+    return over_sample(dbt, cluster, extension_directory, tmp_path_factory.mktemp("dbt"))
+
+
+@pytest.fixture(scope="module")
+def own_project(
+    dbt: DbtServer, cluster: Any, extension_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> DbtProject:
+    """The same over a lake that only one file of tests sees."""
+    return over_sample(dbt, cluster, extension_directory, tmp_path_factory.mktemp("dbt"))
 
 
 @pytest.fixture(scope="session")
