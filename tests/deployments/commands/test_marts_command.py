@@ -90,4 +90,7 @@ def test_rollback_shows_readers_the_set_before(published: duckdb.DuckDBPyConnect
     DuckLakePublisher(published).publish("run-2", [MART])
     result = CliRunner().invoke(app, ["rollback"])
     assert result.exit_code == 0, result.output
+    assert "History is unchanged; the next floe run publishes the newest state." in " ".join(
+        result.output.split()
+    )
     assert published.execute(f"select count(*) from marts.{MART}").fetchall() == [(3,)]
