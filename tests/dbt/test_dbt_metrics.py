@@ -4,10 +4,40 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dbt_stages import DbtProject, Stage
+import yaml
+from dbt_stages import PROJECT, DbtProject, Stage
+
+from blocks.dashboard_definitions import QuestionCard
+from blocks.dashboard_files import DASHBOARDS, load_dashboards
+from blocks.dashboard_queries import render
+
+# What the dashboards call a metric, beside its label.
+ALSO_CALLED = {"Gross sales": "revenue", "Net sales": "net_revenue", "Units on hand": "stock_on_hand"}
+# What the columns by which cards divide are made of: the metric's dimensions, and an expression of them.
+DIVISIONS = {
+    "month": ((), "date_trunc('month', date)::date"),
+    "week": ((), "date"),
+    "quarter": ((), "'Q' || quarter(date)"),
+    "year": ((), "year(date)::varchar"),
+    "sales_channel": (("sales_channel",), "sales_channel"),
+    "category": (
+        ("item_sk",),
+        "(select coalesce(category, 'Unknown') from build.dim_items where item_sk = metric.item_sk)",
+    ),
+    "item_id": (("item_sk",), "(select item_id from build.dim_items where item_sk = metric.item_sk)"),
+    "warehouse_name": (
+        ("warehouse_sk",),
+        "(select warehouse_name from build.dim_warehouses where warehouse_sk = metric.warehouse_sk)",
+    ),
+}
+NEWEST_WEEK = (
+    "date = (select max(week_start_date) from build.fct_weekly_sales_inventory"
+    " where not is_partial_week and quantity_on_hand is not null)"
+)
 
 
 class SemanticLayer:
@@ -152,3 +182,50 @@ def _differing(stage: Stage, one: str, other: str) -> list[Any]:
     return stage.query(
         f"select count(*) from (({one} except all {other}) union all ({other} except all {one}))"
     )
+
+
+def named_metrics() -> Iterator[tuple[QuestionCard, str, str]]:
+    """Yield each card whose title, or a heading in it, is a metric's name, with its column and the metric."""
+    called = dict(ALSO_CALLED)
+    for file in sorted((PROJECT / "models" / "semantic").glob("*.yml")):
+        called |= {metric["label"]: metric["name"] for metric in yaml.safe_load(file.read_text())["metrics"]}
+    for dashboard in load_dashboards(DASHBOARDS):
+        for card in dashboard.questions:
+            of_chart = card.visualization_settings.metrics
+            for column in dict.fromkeys((*of_chart, *card.visualization_settings.column_settings)):
+                heading = re.split(", | by ", card.title)[0] if column in of_chart else ""
+                names = {called[name] for name in (heading, card.title_of(column)) if name in called}
+                yield from ((card, column, metric) for metric in names)
+
+
+NAMED = list(named_metrics())
+
+
+def test_cards_name_metrics() -> None:
+    assert {metric for _, _, metric in NAMED} == {
+        *("revenue", "net_revenue", "returns", "units", "stock_on_hand", "weeks_of_supply")
+    }
+
+
+@pytest.mark.parametrize(
+    ("card", "column", "metric"), NAMED, ids=[f"{card.key}-{column}" for card, column, _ in NAMED]
+)
+def test_a_card_that_names_a_metric_shows_its_numbers(
+    first: Stage, semantic_layer: SemanticLayer, card: QuestionCard, column: str, metric: str
+) -> None:
+    shown = f"({render(card.query, schema='build')})"
+    columns = [row[0] for row in first.query(f"describe {shown}")]
+    parts = [part for part in columns if part in DIVISIONS]
+    assert parts
+    dimensions = dict.fromkeys(name for part in parts for name in DIVISIONS[part][0])
+    expected = (
+        f"select {', '.join(f'{DIVISIONS[part][1]} as {part}' for part in parts)}, sum({metric}) as expected"
+        f" from ({semantic_layer.query(metric, *dimensions)}) as metric"
+        f" where {NEWEST_WEEK if 'item_id' in parts else 'true'} group by all"
+    )
+    [(rows, differing)] = first.query(
+        f"select count(*), count(*) filter (not coalesce(abs({column} - expected) < 0.005, false))"
+        f" from {shown} as card left join ({expected}) as metric using ({', '.join(parts)})"
+    )
+    assert rows > 0
+    assert differing == 0
