@@ -65,6 +65,12 @@ BREAKS = {
         f"insert into {CUSTOMERS} from {CUSTOMERS} where customer_sk = {BUYER}",
         f"update {SALES} set customer_version_key = '-1' where {one_row(SALES, 'customer_sk <> -1')}",
     ),
+    "history_is_up_to_date": (
+        "update raw_crm.customer set c_last_name = 'Unheard' where c_customer_sk = 5",
+        "update snapshots.snp_customers set city = 'Oldtown' where customer_sk = 5",
+        "update snapshots.snp_promotions set promotion_cost = 0.01 where promotion_sk = 1",
+        "delete from snapshots.snp_customers where customer_sk = 500",
+    ),
     "history_keeps_every_version": (
         f"delete from {CUSTOMERS} where customer_sk = 500",
         f"delete from {OF_PROMOTIONS} where promotion_sk = 1",
@@ -72,6 +78,7 @@ BREAKS = {
         f"update {OF_PROMOTIONS} set promotion_sk = 424242 where promotion_sk = 1",
         "delete from snapshots.snp_customers where customer_sk = 500",
     ),
+    "promotions_have_not_vanished": ("delete from intermediate.int_promotions_tracked",),
     # Ten loads, a day each, the last of a tenth of the usual rows.
     "loads_are_of_usual_size": (
         "update raw_crm.customer set _airbyte_extracted_at = timestamptz '2003-01-01 02:00:00+00'"
