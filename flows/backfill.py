@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from contextlib import closing
 from typing import Any, cast
@@ -16,8 +15,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.deployments import run_deployment
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -30,12 +28,11 @@ from blocks.merged_rows import find_raw_table
 from blocks.object_store import LandingBucket
 from blocks.reconcile import dialect_of
 from blocks.warehouse import Warehouse
+from flows.attached_runs import POLL_SECONDS, ended_run
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import look
 from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
 from flows.runs_elsewhere import require_completed
-
-POLL_SECONDS = 1.0
 
 
 class NothingToBackfill(PermanentError):
@@ -148,12 +145,7 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
         RunFailed: the run did not complete; its message is in ours.
         RunCrashed: its process died; another try starts a new run.
     """
-    for attempt in itertools.count():
-        key = f"{flow_run.get_id()}:{number}:{attempt}"
-        run = _begun(deployment, parameters, key)
-        if run.state is None or not run.state.is_final() or run.state.is_completed():
-            break
-    run = _ended(run)
+    run = ended_run(deployment, parameters, name=f"{deployment} (backfill)", part=number)
     require_completed(
         run,
         deployment,
@@ -161,26 +153,6 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
         then="; then retry the backfill",
     )
     return run.name
-
-
-def _begun(deployment: str, parameters: dict[str, Any], key: str) -> FlowRun:
-    """Start the run of a key; return the one that there is already."""
-    run = run_deployment(
-        deployment,
-        flow_run_name=f"{deployment} (backfill)",
-        parameters=parameters,
-        timeout=0,
-        idempotency_key=key,
-    )
-    return cast(FlowRun, run)
-
-
-def _ended(run: FlowRun) -> FlowRun:
-    with get_client(sync_client=True) as client:
-        while run.state is None or not run.state.is_final():
-            time.sleep(POLL_SECONDS)
-            run = client.read_flow_run(run.id)
-    return run
 
 
 def _planned(parts: list[Part]) -> list[PlannedPart]:

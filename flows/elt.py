@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from prefect import flow, task
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.deployments import run_deployment
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from blocks.errors import FloeError
+from flows.attached_runs import ended_run
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
@@ -25,7 +25,6 @@ from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.step_times import StepTimes
 from flows.transform import transform
 
-POLL_SECONDS = 1
 # Of the replications that failed, so many are named in the error.
 NAMED = 3
 # With more sources than these, the table of times has one row for all their reconciliations.
@@ -92,7 +91,7 @@ def elt(
 
 @task(name="run elsewhere", task_run_name="{deployment}", **by_class())
 def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
-    """Start a deployment on its own work pool and wait for its end.
+    """Run a deployment on its own work pool, or wait for the run that an interrupted try has started.
 
     Args:
         deployment: `flow/deployment`.
@@ -103,14 +102,9 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
 
     Raises:
         RunFailed: the run did not complete; its message is in ours.
-        RunCrashed: its process died; another try starts a new run, which attaches to what still runs.
+        RunCrashed: its process died; another try starts a new run.
     """
-    run = cast(
-        FlowRun,
-        run_deployment(
-            deployment, flow_run_name=deployment, parameters=parameters, poll_interval=POLL_SECONDS
-        ),
-    )
+    run = ended_run(deployment, parameters, name=deployment, part=deployment)
     require_completed(run, deployment, state="the steps after it were not started")
     return run.name
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +15,15 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-from prefect.client.schemas.objects import FlowRun
-from prefect.states import Completed, Failed
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+from prefect.states import AwaitingRetry, Completed, Crashed, Failed
 
+from blocks.settings import ROOT
 from flows.elt import elt
 from flows.runs_elsewhere import RunFailed
+from tests.prefect_host import until
 
 SOURCES = ["a", "b", "c", "d", "e"]
 AT_ONCE = 2
@@ -34,18 +41,21 @@ def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def asked_for(client: SyncPrefectClient) -> Iterator[Callable[[], list[FlowRun]]]:
-    """Deployments of the sources; returns the runs that were asked for and have not ended."""
+def all_asked_for(client: SyncPrefectClient) -> Iterator[Callable[[], list[FlowRun]]]:
+    """Deployments of the sources; returns the runs that were asked for."""
     flow_id = client.create_flow(replicate)
     made = [client.create_deployment(flow_id, name=source) for source in SOURCES]
 
-    def waiting() -> list[FlowRun]:
-        runs = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=made)))
-        return [run for run in runs if run.state is None or not run.state.is_final()]
-
-    yield waiting
+    of = DeploymentFilter(id=DeploymentFilterId(any_=made))
+    yield lambda: client.read_flow_runs(deployment_filter=of)
     for deployment in made:
         client.delete_deployment(deployment)
+
+
+@pytest.fixture
+def asked_for(all_asked_for: Callable[[], list[FlowRun]]) -> Callable[[], list[FlowRun]]:
+    """Return the runs that were asked for and have not ended."""
+    return lambda: [run for run in all_asked_for() if run.state is None or not run.state.is_final()]
 
 
 @pytest.mark.thorough
@@ -86,3 +96,53 @@ def test_so_many_at_once_and_one_that_fails_keeps_no_other_from_being_done(
     (error,) = errors
     assert isinstance(error, RunFailed)
     assert error.what.startswith("2 of 5 replications did not complete: replicate/a ended Failed: gone; ")
+
+
+STARTED = """
+import sys
+from prefect import get_client
+from prefect.flow_engine import run_flow
+from flows.elt import elt
+
+with get_client(sync_client=True) as client:
+    run = client.read_flow_run(sys.argv[1])
+run_flow(elt, flow_run=run, parameters=run.parameters)
+"""
+
+
+@pytest.mark.thorough
+def test_a_killed_run_that_starts_again_waits_for_what_it_had_asked_for(
+    client: SyncPrefectClient,
+    asked_for: Callable[[], list[FlowRun]],
+    all_asked_for: Callable[[], list[FlowRun]],
+) -> None:
+    run = client.create_flow_run(elt, parameters={"sources": ["a", "b"], "datasets": [], "dashboards": False})
+    server = {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PREFECT_HOME": str(PREFECT_HOME.value())}
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTED, str(run.id)], cwd=ROOT, env={**os.environ, **server}
+    )
+    try:
+        until(lambda: len(asked_for()) == 2, process)
+    finally:
+        process.kill()
+        process.wait(30)
+    # Of what it had asked for, one goes on meanwhile and one does not.
+    (broken,) = [each for each in asked_for() if each.parameters["source"] == "b"]
+    client.set_flow_run_state(broken.id, Failed(message="gone"), force=True)
+    client.set_flow_run_state(run.id, Crashed(), force=True)
+    client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+    again = client.read_flow_run(run.id)
+    ends: list[State] = []
+
+    def start_again() -> None:
+        ends.append(run_flow(elt, flow_run=again, parameters=again.parameters, return_type="state"))
+
+    daily = threading.Thread(target=copy_context().run, args=(start_again,))
+    daily.start()
+    while daily.is_alive():
+        for waiting in asked_for():
+            client.set_flow_run_state(waiting.id, Completed(), force=True)
+        time.sleep(0.2)
+    # It came to the reconciliation, for which these sources have no block.
+    assert "a-reconcile" in (ends[0].message or "")
+    assert sorted(each.parameters["source"] for each in all_asked_for()) == ["a", "b", "b"]
