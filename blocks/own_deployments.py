@@ -10,7 +10,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from blocks.server_pages import all_pages
 
-# The id of the pull step in `prefect.yaml`, which marks what was deployed from it.
+# The id of the pull step in `prefect.yaml`, which marks what was deployed from it; and the tag of its runs.
 OURS = "floe"
 
 

@@ -1,4 +1,4 @@
-"""Whether `prefect.yaml` fits what is declared: all of it is brought, and no run waits for ever."""
+"""Whether `prefect.yaml` fits what is declared: all is brought, no run waits for ever or dies unseen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.errors import ConfigurationError
+from blocks.own_deployments import OURS
 from deployments.connection import load_declarations
 from deployments.prefect_objects import PREFECT_YAML, declared_deployments
 from deployments.slots import WAITING
@@ -50,6 +51,8 @@ def misfits(
         yield from _unbrought(flow, parameter, declared[parameter], deployments)
     for name, deployment in deployments.items():
         yield from _unknown(name, deployment, declared)
+        if OURS not in deployment.get("tags", []):
+            yield f"{name} needs the tag {OURS}: without it nobody notices that a run of it died"
     yield from _deadlocks(deployments)
 
 

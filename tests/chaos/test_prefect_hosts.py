@@ -26,6 +26,7 @@ from prefect.client.schemas.objects import (
 )
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from blocks.own_deployments import OURS
 from blocks.settings import ROOT
 from deployments.automations import AUTOMATIONS_YAML, apply_automations, declared_automations
 from deployments.prefect_objects import ensure_limits
@@ -71,7 +72,7 @@ class Hosted:
                 entrypoint="tests/chaos/hosted_flows.py:hosted",
                 pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
                 parameters={"folder": str(folder)},
-                tags=["resume"],
+                tags=[OURS, "resume"],
                 concurrency_limit=1,
                 concurrency_options=ConcurrencyOptions(collision_strategy="ENQUEUE"),
             )

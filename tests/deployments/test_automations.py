@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from prefect import get_client
+from prefect import flow, get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 from prefect.events.schemas.automations import Automation
+from prefect.events.schemas.events import Event
+from prefect.states import Failed, Pending, Running
 
 from blocks.errors import ConfigurationError
+from blocks.own_deployments import OURS
 from deployments.automations import AUTOMATIONS_YAML, TAG, apply_automations, declared_automations
+from tests.prefect_host import until
 
 ONE = """
 automations:
@@ -81,3 +89,47 @@ def test_what_prefect_would_drop_or_refuse_is_named(tmp_path: Path, extra: str, 
     with pytest.raises(ConfigurationError, match=problem) as caught:
         declared_automations(declared(tmp_path, extra=extra))
     assert "automation 'a test reacts'" in caught.value.what
+
+
+@flow
+def silent() -> None:
+    """Stands for a flow whose process says nothing."""
+
+
+def told(client: SyncPrefectClient, name: str, since: datetime) -> list[Event]:
+    of = EventFilter(event=EventNameFilter(name=[name]), occurred=EventOccurredFilter(since=since))
+    return client.read_events(filter=of, limit=50).events
+
+
+@pytest.mark.thorough
+def test_a_silent_run_of_ours_has_crashed_and_nobody_elses_nor_one_that_has_ended(tmp_path: Path) -> None:
+    file = tmp_path / "automations.yaml"
+    shipped = AUTOMATIONS_YAML.read_text()
+    assert shipped.count("within: 90") == shipped.count("within: 600") == 1
+    file.write_text(shipped.replace("within: 90", "within: 10").replace("within: 600", "within: 10"))
+    apply_automations(declared_automations(file))
+    since = datetime.now(UTC)
+
+    with get_client(sync_client=True) as client:
+
+        def run_in(*states: State, tags: list[str]) -> Callable[[], str | None]:
+            """Let a run come into these states, and return what says how it is then."""
+            run = client.create_flow_run(silent, tags=tags)
+            for state in states:
+                client.set_flow_run_state(run.id, state)
+
+            def name() -> str | None:
+                state = client.read_flow_run(run.id).state
+                return state and state.name
+
+            return name
+
+        # The first is others', so that it would be the first to be touched.
+        others = [run_in(state, tags=["theirs"]) for state in (Running(), Pending())]
+        timed_out = run_in(Running(), Failed(name="TimedOut"), tags=[OURS])
+        ours = [run_in(state, tags=[OURS]) for state in (Running(), Pending())]
+        until(lambda: [state() for state in ours] == ["Crashed", "Crashed"])
+        assert ([state() for state in others], timed_out()) == (["Running", "Pending"], "TimedOut")
+        # Nor did it try to touch what has ended, of which the server would tell as of a failed action.
+        until(lambda: len(told(client, "prefect.automation.action.executed", since)) == 2)
+        assert told(client, "prefect.automation.action.failed", since) == []

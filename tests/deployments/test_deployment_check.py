@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from blocks.errors import ConfigurationError
+from blocks.own_deployments import OURS
 from deployments import deployment_check
 from deployments.deployment_check import DASHBOARDS, check_deployments, misfits
 
@@ -30,7 +31,12 @@ def found(folder: Path, *left_out: str, **changed: tuple[str, object]) -> list[s
     for full_name, (pool, parameters) in {**FITTING, **changed}.items():
         flow, _, name = full_name.partition("/")
         entrypoint = f"flows/{ENTRYPOINTS[flow]}.py:{ENTRYPOINTS[flow]}"
-        deployment = {"name": name, "entrypoint": entrypoint, "work_pool": {"name": pool}}
+        deployment = {
+            "name": name,
+            "entrypoint": entrypoint,
+            "work_pool": {"name": pool},
+            "tags": [OURS],
+        }
         if full_name not in left_out:
             deployments.append({**deployment, "parameters": parameters})
     file = folder / "prefect.yaml"
@@ -102,6 +108,19 @@ def test_what_does_not_fit_is_named(
     tmp_path: Path, name: str, deployment: tuple[str, object], problem: str
 ) -> None:
     assert found(tmp_path, **{name: deployment}) == [problem]
+
+
+def test_a_deployment_whose_dead_runs_nobody_would_notice_is_named(tmp_path: Path) -> None:
+    found(tmp_path)
+    file = tmp_path / "prefect.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["deployments"][0]["tags"] = ["daily"]
+    del content["deployments"][1]["tags"]
+    file.write_text(yaml.safe_dump(content))
+    assert list(misfits(file, ["crm"], ["inventory"], ["sales"])) == [
+        f"{name} needs the tag floe: without it nobody notices that a run of it died"
+        for name in ("elt/daily", "report/sales")
+    ]
 
 
 def test_a_file_that_does_not_fit_is_refused_with_the_next_command(tmp_path: Path) -> None:

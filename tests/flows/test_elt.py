@@ -14,12 +14,20 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed
 
+from blocks.own_deployments import OURS
 from blocks.settings import ROOT
 from flows.elt import elt
 from flows.runs_elsewhere import RunFailed
@@ -146,3 +154,9 @@ def test_a_killed_run_that_starts_again_waits_for_what_it_had_asked_for(
     # It came to the reconciliation, for which these sources have no block.
     assert "a-reconcile" in (ends[0].message or "")
     assert sorted(each.parameters["source"] for each in all_asked_for()) == ["a", "b", "b"]
+    # By this tag the server notices when a step's process dies (deployments/automations.yaml).
+    steps = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id])),
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
+    )
+    assert [step.tags for step in steps] == [[OURS]]
