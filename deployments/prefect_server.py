@@ -2,7 +2,8 @@
 
 The same as `prefect server start`, but it does not serve unprotected: the API hands out the secrets of
 blocks to whoever may ask, and without a key from outside, Prefect keeps the key to its database in it.
-And slots that are held when it is killed are freed when it is started again.
+And when it is started again after it was killed, slots that were held are freed, and what had happened
+before it is no more waited for.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from cryptography.fernet import Fernet
 
 from blocks.errors import ConfigurationError
 
-# Prefect keeps leases of slots in memory by default. A server that is started again would never free the
-# slots that were held then: every later build of the marts would wait for ever.
-LEASES_ON_DISK = {
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"
+# What a server that is started again after it was killed needs.
+OUTLIVES_KILL = {
+    # Prefect keeps leases of slots in memory by default. Slots that were held then would never be freed:
+    # every later build of the marts would wait for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Runs that died with the server would be noticed 15 minutes late or not at all.
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "deployments.event_order",
 }
 NEW_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
@@ -39,7 +43,7 @@ def main(
         errors.print(f"Error: {error}", markup=False)
         sys.exit(1)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-    environment = {**LEASES_ON_DISK, **os.environ}
+    environment = {**OUTLIVES_KILL, **os.environ}
     os.execve(sys.executable, command, environment)  # noqa: S606 - a list of our own arguments, no shell
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from blocks.settings import ROOT
 from deployments.local.services import answers
-from deployments.prefect_server import LEASES_ON_DISK
+from deployments.prefect_server import OUTLIVES_KILL
 from tests.postgres_server import free_port
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class PrefectHost:
         self._started: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **os.environ,
-            **LEASES_ON_DISK,
+            **OUTLIVES_KILL,
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",

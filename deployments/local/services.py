@@ -12,7 +12,7 @@ import httpx
 from blocks.settings import ROOT
 from deployments.local import postgres
 from deployments.local.home import Home, Secrets
-from deployments.prefect_server import LEASES_ON_DISK
+from deployments.prefect_server import OUTLIVES_KILL
 
 HOST = "127.0.0.1"
 BUCKET = "floe-landing"
@@ -176,7 +176,7 @@ def service_environment(home: Home, secrets: Secrets, ports: Mapping[str, int]) 
     return {
         **stack_settings(home, secrets, ports),
         **prefect_environment(home, ports),
-        **LEASES_ON_DISK,
+        **OUTLIVES_KILL,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_ENCRYPTION_KEY": secrets.prefect_encryption_key,
         "PGPASSFILE": str(home.passfile),

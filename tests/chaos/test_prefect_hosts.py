@@ -162,6 +162,26 @@ def test_after_kill_9_of_worker_and_run_another_worker_goes_on_with_the_run(
     until(lambda: not held())
 
 
+def test_after_kill_9_of_the_whole_machine_the_run_goes_on_once(host: PrefectHost, hosted: Hosted) -> None:
+    first = host.work(POOL)
+    run = hosted.run("with its machine")
+    ((process, child),) = until(hosted.holders)
+    for each in (host.server.pid, first.pid, process, child):
+        os.kill(each, signal.SIGKILL)
+    host.server.wait(30)
+    first.wait(30)
+    host.serve()
+    other = host.work(POOL)
+    assert ended(run).name == "Completed"
+    passed = history(run)
+    assert passed.index("Crashed") < passed.index("AwaitingRetry") < passed.index("Completed")
+    assert (passed.count("Crashed"), passed.count("Running")) == (1, 2)
+    assert hosted.notes()[2:] == ["done with its machine"]
+    other.terminate()
+    other.wait(30)
+    until(lambda: not held())
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_run_outlives_kill_9_of_the_server(host: PrefectHost, hosted: Hosted) -> None:
     run = hosted.run("outlives")
