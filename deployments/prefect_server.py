@@ -8,6 +8,7 @@ before it is no more waited for.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,10 @@ def main(
 
         errors.print(f"Error: {error}", markup=False)
         sys.exit(1)
+    # Here: it imports Prefect's server, and this module's constants are wanted without it.
+    from deployments import silence
+
+    asyncio.run(silence.begin_anew())
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     environment = {**OUTLIVES_KILL, **os.environ}
     os.execve(sys.executable, command, environment)  # noqa: S606 - a list of our own arguments, no shell

@@ -9,6 +9,7 @@ first waits for its turn, some milliseconds. On PostgreSQL, as in production, th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -20,6 +21,8 @@ from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import MODELS_DEPENDENCIES
 from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+from deployments import silence
 
 HOST = "127.0.0.1"
 
@@ -41,6 +44,7 @@ def main(port: Annotated[int, typer.Option(min=1, max=65535, help="on 127.0.0.1"
     url = get_current_settings().server.database.connection_url
     assert url is not None  # noqa: S101 - Prefect has a default
     MODELS_DEPENDENCIES["database_config"] = WritersTakeTurns(connection_url=url.get_secret_value())
+    asyncio.run(silence.begin_anew())
     uvicorn.run(create_app(final=True), host=HOST, port=port, log_level="warning", lifespan="on")
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from prefect import flow, task
@@ -38,12 +39,17 @@ def first_step(folder: str) -> str:
 
 
 @flow(name="hosted", persist_result=True)
-def hosted(folder: str) -> State | None:
-    """Do a step, then wait with the slot `transform` and a child process, on the first start only."""
+def hosted(folder: str, holding: bool = True) -> State | None:
+    """Do a step, then wait with the slot `transform` and a child process, on the first start only.
+
+    Args:
+        folder: where it writes and waits.
+        holding: take the slot, whose lease ends in an outage of 15 seconds and the run with it.
+    """
     if (skipped := skipped_for_newer()) is not None:
         return skipped
     first_step(folder)
-    with slot("transform", lease_seconds=60):
+    with slot("transform", lease_seconds=60) if holding else nullcontext():
         if flow_run.get_run_count() == 1:
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             note(folder, f"holds {os.getpid()} {child.pid}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -36,17 +37,19 @@ from tests.prefect_host import PrefectHost, until
 pytestmark = pytest.mark.chaos
 
 POOL = "host"
+# Heartbeats come every 30 seconds.
+SILENCE_SECONDS = 40
 _numbers = count(1)
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectHost]:
-    """A server with the shipped automations, but for a shorter silence: heartbeats come every 30 seconds."""
+    """A server with the shipped automations, but for a shorter silence."""
     home = tmp_path_factory.mktemp("host")
     host = PrefectHost(home)
     shipped = AUTOMATIONS_YAML.read_text()
     assert shipped.count("within: 90") == 1
-    (home / "automations.yaml").write_text(shipped.replace("within: 90", "within: 40"))
+    (home / "automations.yaml").write_text(shipped.replace("within: 90", f"within: {SILENCE_SECONDS}"))
     with temporary_settings({PREFECT_API_URL: host.api, PREFECT_HOME: home}):
         try:
             host.serve()
@@ -77,9 +80,13 @@ class Hosted:
                 concurrency_options=ConcurrencyOptions(collision_strategy="ENQUEUE"),
             )
 
-    def run(self, name: str, state: State | None = None, tags: tuple[str, ...] = ()) -> FlowRun:
+    def run(
+        self, name: str, state: State | None = None, tags: tuple[str, ...] = (), **parameters: bool
+    ) -> FlowRun:
         with get_client(sync_client=True) as client:
-            return client.create_flow_run_from_deployment(self.id, name=name, state=state, tags=tags)
+            return client.create_flow_run_from_deployment(
+                self.id, name=name, state=state, tags=tags, parameters=parameters
+            )
 
     def go(self) -> None:
         (self.folder / "go").touch()
@@ -198,6 +205,24 @@ def test_a_run_outlives_kill_9_of_the_server(host: PrefectHost, hosted: Hosted) 
     assert ended(run).name == "Completed"
     assert history(run).count("Running") == 1
     # Its lease, which nobody could give back, has ended; the killed server's successor knows of it.
+    until(lambda: not held())
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_lives_through_a_longer_outage_of_the_server_is_not_called_crashed(
+    host: PrefectHost, hosted: Hosted
+) -> None:
+    run = hosted.run("lives through it", holding=False)
+    until(hosted.holders)
+    host.server.kill()
+    host.server.wait(30)
+    time.sleep(SILENCE_SECONDS)
+    host.serve()
+    # Until then it has told that it lives.
+    time.sleep(SILENCE_SECONDS + 10)
+    hosted.go()
+    assert ended(run).name == "Completed"
+    assert "Crashed" not in history(run)
     until(lambda: not held())
 
 
