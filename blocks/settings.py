@@ -147,6 +147,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def on_laptop() -> bool:
+    """Tell whether a laptop stack may be here: not on a company's hosts, which have `FLOE_PROFILE=aws`."""
+    return (os.environ.get("FLOE_PROFILE") or "local") == "local"
+
+
 def home_folder() -> Path:
     """Return the folder that holds everything a stack writes: `FLOE_HOME`, else `.floe` in the clone."""
     return Path(os.environ.get("FLOE_HOME") or ROOT / ".floe").resolve()
@@ -161,7 +166,9 @@ def load_settings() -> Settings:
     """
     stack_env = home_folder() / "stack.env"
     try:
-        return Settings(home=home_folder(), _env_file=stack_env if stack_env.exists() else None)
+        return Settings(
+            home=home_folder(), _env_file=stack_env if on_laptop() and stack_env.exists() else None
+        )
     except ValidationError as error:
         wrong = "; ".join(
             f"FLOE_{'__'.join(str(part).upper() for part in problem['loc']) or '*'}: {problem['msg']}"

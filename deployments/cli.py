@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from blocks.errors import FloeError
+from blocks.errors import ConfigurationError, FloeError
 from deployments.terminal import console, errors
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """Show what runs, how the last run of each deployment ended, and how fresh and whole the data is."""
+    from blocks.settings import on_laptop
     from deployments.local import stack
 
-    if os.environ.get("FLOE_PROFILE", "local") == "local":
+    if on_laptop():
         running = stack.current()
         console.print(_services_table(running))
         # Prefect reads its settings when it is imported.
@@ -98,7 +99,7 @@ def run(deployment: Annotated[str, typer.Argument(help="flow/deployment")] = "el
     """Run a deployment through Prefect, show its progress and its summary; exit 1 when it fails."""
     from deployments.local import stack
 
-    stack.current().enter()
+    stack.reach_prefect()
     from deployments.run import run_and_follow
 
     raise typer.Exit(0 if run_and_follow(deployment, console) else 1)
@@ -139,9 +140,16 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="keep printing")] = False,
     lines: Annotated[int, typer.Option(min=1, help="lines to start with")] = 50,
 ) -> None:
-    """Print the services' log files."""
+    """Print the log files of the laptop stack's services."""
+    from blocks.settings import on_laptop
     from deployments.local.home import Home
 
+    if not on_laptop():
+        raise ConfigurationError(
+            f"{service or 'What runs'} keeps no log file here: on a host it prints to whatever started it",
+            next_command="on that host: journalctl -u <its unit>, docker compose logs metabase; "
+            "of a run: prefect flow-run logs <id>",
+        )
     folder = Home.open().logs
     files = sorted(folder.glob(f"{service or '*'}.log"))
     if not files:

@@ -38,7 +38,10 @@ def shell(command: str | None, console: Console) -> int:
     """
     settings = load_settings().warehouse
     if not isinstance(settings, DuckLakeSettings):
-        raise ConfigurationError("floe sql opens the laptop's warehouse", next_command="snow sql")
+        raise ConfigurationError(
+            "floe sql opens DuckLake only: with Floe's own role in Snowflake it would not be read-only",
+            next_command="snow sql, or a worksheet, with a role that reads the schemas marts and ops",
+        )
     connection = connect(settings, read_only=True)
     try:
         if command is not None:

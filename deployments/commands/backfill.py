@@ -78,8 +78,7 @@ def backfill(
         "full_refresh": full_refresh,
         "plan": plan,
     }
-    stack.current().enter()
-    # Prefect reads its settings when it is imported.
+    stack.reach_prefect()
     from deployments.run import run_and_follow
 
     raise typer.Exit(0 if run_and_follow("backfill/manual", console, parameters) else 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from blocks.errors import ConfigurationError, PermanentError, ServiceUnavailable
-from blocks.settings import load_settings
+from blocks.settings import load_settings, on_laptop
 from deployments.local import leftovers, ports, postgres
 from deployments.local.home import Home, Secrets, load_secrets
 from deployments.local.services import (
@@ -124,8 +124,13 @@ def current() -> Stack:
     """Return the running stack.
 
     Raises:
-        StackDown: none runs in this home.
+        StackDown: none runs in this home, or this is a company's host.
     """
+    if not on_laptop():
+        raise StackDown(
+            "FLOE_PROFILE is aws, so no laptop stack is looked for",
+            next_command="unset FLOE_PROFILE, then floe up",
+        )
     home = Home.open()
     stack = _running(home, load_secrets(home.secrets_file)) if home.secrets_file.exists() else None
     if stack is None:
@@ -143,6 +148,8 @@ def enter_if_running() -> None:
 
 def reach_prefect() -> None:
     """Reach the laptop stack if one runs; else the Prefect server that the environment or profile names.
+
+    With `FLOE_PROFILE=aws` always the latter.
 
     Raises:
         ConfigurationError: neither. Prefect by itself would start a server for the moment and change that.
