@@ -94,6 +94,7 @@ class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
     _block_type_name = "Airbyte Connection"
     _block_type_slug = "airbyte-connection"
     _description = "An Airbyte connection that can be synced."
+    saved_by = "floe connections apply"
 
     server: AirbyteServer = Field(description="the server that has the connection")
     connection_id: str = Field(description="Airbyte's id of the connection")

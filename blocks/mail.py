@@ -31,6 +31,7 @@ class MailServer(StrictBlock):
     _block_type_name = "Floe Mail Server"
     _block_type_slug = "floe-mail-server"
     _description = "The SMTP server that reports are sent through."
+    saved_by = "set FLOE_MAIL__HOST, __SENDER, __USER, __PASSWORD, then `floe blocks register`"
 
     host: str = Field(description="of the SMTP server")
     port: int = Field(587, description="587 for starttls, 465 for tls")

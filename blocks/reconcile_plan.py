@@ -47,6 +47,7 @@ class ReconcilePlan(StrictBlock):
     _block_type_name = "Floe Reconcile Plan"
     _block_type_slug = "floe-reconcile-plan"
     _description = "Which replicated tables are compared with their source, and what is repaired."
+    saved_by = "floe connections apply"
 
     source: str
     streams: list[PlannedStream]

@@ -19,9 +19,11 @@ from prefect.exceptions import ObjectNotFound
 from blocks.alerts import RECEIVERS, alert_blocks
 from blocks.dashboards import Dashboards
 from blocks.dbt import DbtProject
+from blocks.errors import ConfigurationError
 from blocks.mail import MailServer
 from blocks.object_store import LandingBucket
 from blocks.settings import Settings
+from blocks.strict_block import NoSuchBlock
 from blocks.warehouse import Warehouse
 from lambda_csv_loader.settings import ObjectStoreSettings
 
@@ -124,8 +126,14 @@ def _saved(client: SyncPrefectClient, kind: str) -> Iterator[BlockDocument]:
 def _register(name: str, block: Block, check: bool) -> Literal["created", "updated", "unchanged"]:
     try:
         saved = cast(Block, type(block).load(name))
-    except ValueError:
+    except (NoSuchBlock, ValueError):
+        # Prefect's own blocks raise the latter.
         change: Literal["created", "updated"] = "created"
+    except ConfigurationError:
+        # An earlier Floe saved it, with other fields; saving over it would keep them.
+        change = "updated"
+        if not check:
+            type(block).delete(name)
     else:
         if comparable(saved) == comparable(block):
             return "unchanged"

@@ -21,6 +21,7 @@ class SourceDatabase(StrictBlock):
     _block_type_name = "Floe Source Database"
     _block_type_slug = "floe-source-database"
     _description = "A PostgreSQL database that Airbyte replicates; Floe itself only reads it."
+    saved_by = "floe connections apply"
 
     host: str
     port: int = 5432

@@ -16,6 +16,7 @@ from blocks.errors import FloeError
 from blocks.schema_drift import SchemaChange, refuse
 from blocks.schema_memory import Inspection, inspect
 from blocks.source_database import SourceDatabase
+from blocks.strict_block import NoSuchBlock
 from blocks.sync_log import Database, StreamRecord, record_sync, recorded_syncs
 from blocks.warehouse import Warehouse
 from flows.retries import FIRST_PAUSE_SECONDS, Steps
@@ -108,7 +109,7 @@ def _look_at_source(connection: AirbyteConnection, warehouse: Warehouse) -> Insp
     logger = get_run_logger()
     try:
         source = cast(SourceDatabase, SourceDatabase.load(f"{connection.name}-source"))
-    except ValueError:
+    except NoSuchBlock:
         logger.warning(
             "The tables of %s are not compared with its declaration: there is no block %s-source. "
             "Next: floe connections apply",

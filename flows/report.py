@@ -12,7 +12,6 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel
 
 from blocks.dashboards import Dashboards
-from blocks.errors import ConfigurationError
 from blocks.mail import MailServer
 from blocks.object_store import LandingBucket
 from blocks.warehouse import Warehouse, unchanging
@@ -70,7 +69,7 @@ def report(
     form, steps = Format(format), Steps(first_pause_seconds)
     definition = dashboard_named(load_dashboards(DASHBOARDS), dashboard)
     # Before the warehouse is asked for anything: a mail that cannot be sent needs no drawing.
-    server = _mail_server() if send_by == "mail" else None
+    server = cast(MailServer, MailServer.load("mail")) if send_by == "mail" else None
     content = steps.run("ask the marts", lambda: _asked(definition))
     if server is None:
         return ReportResult(dashboard=dashboard, sent_to=[_store(content, form, steps)])
@@ -118,14 +117,3 @@ def _mail(content: Report, form: Format, server: MailServer, steps: Steps) -> li
     steps.run("send the mail", lambda: server.send(message))
     get_run_logger().info("Mailed %s to %s", content.dashboard.title, ", ".join(recipients))
     return recipients
-
-
-def _mail_server() -> MailServer:
-    try:
-        return cast(MailServer, MailServer.load("mail"))
-    except ValueError:
-        raise ConfigurationError(
-            "There is no block `mail`, so nothing can be mailed",
-            state="nothing was sent",
-            next_command="set FLOE_MAIL__HOST, __SENDER, __USER, __PASSWORD, then `floe blocks register`",
-        ) from None

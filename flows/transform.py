@@ -145,7 +145,7 @@ def _publish(project: DbtProject, run: str, models: list[str]) -> Publication:
 def _keep_manifest(project: DbtProject) -> None:
     try:
         keep_manifest(cast(LandingBucket, LandingBucket.load("landing")), project)
-    except (FloeError, ValueError) as error:
+    except FloeError as error:
         # The marts are published all the same.
         get_run_logger().warning("`floe marts build` goes on comparing with an earlier set: %s", error)
 

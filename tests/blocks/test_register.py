@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 
 import pytest
+from prefect import get_client
 from prefect.blocks.core import Block
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from pydantic import SecretStr
 
+from blocks.airbyte import AirbyteConnection
 from blocks.alerts import WEBHOOK, alert_blocks
+from blocks.errors import ConfigurationError
+from blocks.reconcile_plan import ReconcilePlan
 from blocks.register import Registration, delete_others, delete_undeclared, register
 from blocks.settings import AlertSettings
-from blocks.strict_block import StrictBlock
+from blocks.source_database import SourceDatabase
+from blocks.strict_block import NoSuchBlock, StrictBlock
 
 
 class Door(StrictBlock):
@@ -64,6 +71,29 @@ def test_others_of_the_same_type_are_deleted_and_no_other_type(doors: dict[str, 
     assert changes(delete_others({"front": doors["front"]})) == {"back": "deleted"}
     assert delete_others({"front": doors["front"]}) == []
     assert Door.load("front").key.get_secret_value() == "front"
-    with pytest.raises(ValueError, match="Unable to find block document named back"):
+    with pytest.raises(NoSuchBlock, match="no block `back`"):
         Door.load("back")
     assert isinstance(Window.load("pane"), Window)
+
+
+def test_a_block_that_is_not_saved_is_named_with_the_command_that_saves_it(prefect_server: None) -> None:
+    with pytest.raises(NoSuchBlock, match=r"no block `nowhere` \(Door\).*\n.*\nNext: floe blocks register"):
+        Door.load("nowhere")
+    for kind in (AirbyteConnection, SourceDatabase, ReconcilePlan):
+        with pytest.raises(NoSuchBlock, match=r"no block `nowhere` .*\n.*\nNext: floe connections apply"):
+            kind.load("nowhere")
+
+
+def test_a_block_that_an_earlier_version_saved_is_told_without_its_secret_and_saved_anew(
+    doors: dict[str, Block],
+) -> None:
+    with get_client(sync_client=True) as client:
+        saved = client.read_block_document_by_name("back", "floe-test-door")
+        earlier = BlockDocumentUpdate(data={"lock": "s3cret"})
+        client.update_block_document(saved.id, earlier)
+    with pytest.raises(ConfigurationError, match=r"`back` \(Door\).*lock: Extra inputs are not") as caught:
+        Door.load("back")
+    assert not isinstance(caught.value, NoSuchBlock)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert changes(register(doors)) == {"front": "unchanged", "back": "updated"}
+    assert Door.load("back").key.get_secret_value() == "back"
