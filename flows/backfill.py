@@ -16,14 +16,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks.airbyte import AirbyteConnection
 from blocks.backfill import FilesBackfill, Part, SourceBackfill, build_parts, parts_of
-from blocks.errors import ConfigurationError, PermanentError
+from blocks.errors import PermanentError
 from blocks.merged_rows import find_raw_table
 from blocks.object_store import LandingBucket
 from blocks.reconcile import dialect_of
@@ -32,7 +31,7 @@ from flows.attached_runs import POLL_SECONDS, ended_run
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import look
 from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
-from flows.runs_elsewhere import require_completed
+from flows.runs_elsewhere import require_completed, require_deployments
 
 
 class NothingToBackfill(PermanentError):
@@ -157,16 +156,7 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
 
 def _planned(parts: list[Part]) -> list[PlannedPart]:
     """Look at what there is, and refuse what cannot be done before anything is."""
-    with get_client(sync_client=True) as client:
-        for part in parts:
-            try:
-                client.read_deployment_by_name(part.deployment)
-            except ObjectNotFound:
-                raise ConfigurationError(
-                    f"There is no deployment {part.deployment}",
-                    state="nothing was done",
-                    next_command="floe status lists the deployments",
-                ) from None
+    require_deployments(*(part.deployment for part in parts), state="nothing was done")
     return [PlannedPart(step=part.deployment, does=part.does, now=_now(part)) for part in parts]
 
 

@@ -21,7 +21,7 @@ from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
 from flows.retries import by_class
-from flows.runs_elsewhere import RunFailed, require_completed
+from flows.runs_elsewhere import RunFailed, require_completed, require_deployments
 from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.step_times import StepTimes
 from flows.transform import transform
@@ -64,6 +64,7 @@ def elt(
         jitter_seconds: a run of a schedule waits so long at most before it begins
 
     Raises:
+        ConfigurationError: a source or the publishing has no deployment.
         RunFailed: a run on another host did not complete.
         RunCrashed: a run on another host crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
@@ -103,9 +104,11 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
         The name of the flow run.
 
     Raises:
+        ConfigurationError: there is no such deployment.
         RunFailed: the run did not complete; its message is in ours.
         RunCrashed: its process died; another try starts a new run.
     """
+    require_deployments(deployment, state="the steps after it were not started")
     run = ended_run(deployment, parameters, name=deployment, part=deployment)
     require_completed(run, deployment, state="the steps after it were not started")
     return run.name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 
-from blocks.errors import PermanentError, TransientError
+from blocks.errors import ConfigurationError, PermanentError, TransientError
 
 
 class RunFailed(PermanentError):
@@ -13,6 +15,29 @@ class RunFailed(PermanentError):
 
 class RunCrashed(TransientError):
     """The process of a flow run on another host was killed, or its worker or host went down."""
+
+
+def require_deployments(*deployments: str, state: str) -> None:
+    """Refuse to ask for runs of what the Prefect server does not have.
+
+    Args:
+        deployments: `flow/deployment`, each.
+        state: what is left behind otherwise.
+
+    Raises:
+        ConfigurationError: there is no deployment of that name.
+    """
+    with get_client(sync_client=True) as client:
+        for deployment in deployments:
+            try:
+                client.read_deployment_by_name(deployment)
+            except ObjectNotFound:
+                raise ConfigurationError(
+                    f"There is no deployment {deployment}",
+                    state=state,
+                    next_command="floe status lists the deployments; one that is missing is declared in "
+                    "prefect.yaml, then floe deploy",
+                ) from None
 
 
 def require_completed(run: FlowRun, deployment: str, *, state: str, then: str = "") -> None:

@@ -27,11 +27,13 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed
 
+from blocks.errors import ConfigurationError
 from blocks.own_deployments import OURS
 from blocks.settings import ROOT
 from flows.elt import elt
 from flows.runs_elsewhere import RunFailed
 from tests.prefect_host import until
+from tests.step_runs import tries
 
 SOURCES = ["a", "b", "c", "d", "e"]
 AT_ONCE = 2
@@ -160,3 +162,10 @@ def test_a_killed_run_that_starts_again_waits_for_what_it_had_asked_for(
         flow_filter=FlowFilter(name=FlowFilterName(any_=["reconcile"])),
     )
     assert [step.tags for step in steps] == [[OURS]]
+
+
+def test_a_source_without_a_deployment_is_named_and_its_step_is_not_tried_again(prefect_server: None) -> None:
+    state = elt(sources=["nobody"], datasets=[], dashboards=False, return_state=True)
+    with pytest.raises(ConfigurationError, match=r"no deployment replicate/nobody\n.*\nNext: .*floe deploy"):
+        state.result()
+    assert tries(state, "replicate/nobody") == {"replicate/nobody": 1}
