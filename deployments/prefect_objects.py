@@ -50,28 +50,39 @@ def ensure_pools(names: list[str]) -> list[str]:
     return created
 
 
-def ensure_limits(limits: Mapping[str, int] = LIMITS) -> None:
-    """Create the global concurrency limits that flows hold, or set them to their declared size."""
+def ensure_limits(limits: Mapping[str, int] = LIMITS) -> list[str]:
+    """Create the global concurrency limits that flows hold, or set them to their declared size.
+
+    Returns:
+        Those that were not so.
+    """
+    changed = []
     with get_client(sync_client=True) as client:
         for name, limit in limits.items():
-            client.upsert_global_concurrency_limit_by_name(name, limit)
+            try:
+                there: int | None = client.read_global_concurrency_limit_by_name(name).limit
+            except ObjectNotFound:
+                there = None
+            if there != limit:
+                client.upsert_global_concurrency_limit_by_name(name, limit)
+                changed.append(name)
+    return changed
 
 
 def deploy(file: Path = PREFECT_YAML) -> bool:
-    """Make the server's deployments those of `file`; return whether anything had to be done.
+    """Make the server's pools, limits and deployments those of `file`; return whether anything was to do.
 
     `prefect deploy --all` takes a while, so it is left out when this very file was deployed last, with
     these very flows (their parameters and docstrings are part of a deployment), and all of its
-    deployments are still there.
+    deployments are still there, each in its pool.
 
     Raises:
         ConfigurationError: prefect refused a deployment, or fewer than declared exist afterwards.
     """
+    made = [*ensure_pools(declared_pools(file)), *ensure_limits()]
     digest = _digest(file)
     if Variable.get(DEPLOYED, default=None) == digest and not missing_deployments(file):
-        return False
-    ensure_pools(declared_pools(file))
-    ensure_limits()
+        return bool(made)
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=ROOT,
@@ -132,17 +143,27 @@ def automate(alerts: AlertSettings) -> list[str]:
     return apply_automations([*declared_automations(), *alert_automations(alerts)])
 
 
+def deployed_sources() -> list[Path]:
+    """Return the files that make the forms of deployments: flows, and the classes of their parameters."""
+    return [*sorted((ROOT / "flows").glob("*.py")), ROOT / "blocks" / "backfill.py"]
+
+
 def _digest(file: Path) -> str:
-    sources = [file, *sorted((ROOT / "flows").glob("*.py"))]
+    sources = [file, *deployed_sources()]
     content = b"".join(source.read_bytes() for source in sources) + str(ROOT).encode()
     return hashlib.sha256(content).hexdigest()
 
 
 def missing_deployments(file: Path = PREFECT_YAML) -> list[str]:
-    """Return the declared deployments that the server does not have, as `flow/deployment`."""
+    """Return the declared deployments that the server does not have in their pool, as `flow/deployment`.
+
+    One whose pool was deleted stays without any, also when there is a pool of that name again.
+    """
     with get_client(sync_client=True) as client:
-        there = {name for name, _ in named(client, all_deployments(client))}
-    return [name for name in declared_deployments(file) if name not in there]
+        there = {name: each.work_pool_name for name, each in named(client, all_deployments(client))}
+    pools = (each["work_pool"]["name"] for each in yaml.safe_load(file.read_text())["deployments"])
+    declared = zip(declared_deployments(file), pools, strict=True)
+    return [name for name, pool in declared if there.get(name) != pool]
 
 
 def declared_deployments(file: Path = PREFECT_YAML) -> list[str]:

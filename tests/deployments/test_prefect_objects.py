@@ -12,7 +12,7 @@ from prefect import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.variables import Variable
 
-from deployments.prefect_objects import DEPLOYED, PREFECT_YAML, deploy
+from deployments.prefect_objects import DEPLOYED, LIMITS, PREFECT_YAML, deploy
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("clean")]
 FLOWS = {"kept": "transform", "gone": "publish", "foreign": "publish"}
@@ -78,3 +78,18 @@ def test_what_is_gone_from_the_file_is_deleted_and_nothing_of_others(tmp_path: P
     assert set(left) == {"kept", "foreign"}
     assert left["kept"].schedules == []
     assert len(left["foreign"].schedules) == 1
+
+
+def test_what_was_deleted_on_the_server_comes_back(tmp_path: Path) -> None:
+    file = declared(tmp_path / "prefect.yaml", "kept")
+    deploy(file)
+    with get_client(sync_client=True) as client:
+        for limit in LIMITS:
+            client.delete_global_concurrency_limit_by_name(limit)
+        assert deploy(file)
+        assert {name: client.read_global_concurrency_limit_by_name(name).limit for name in LIMITS} == LIMITS
+        client.delete_work_pool(POOL)
+        assert deploy(file)
+        assert client.read_work_pool(POOL).type == "process"
+    assert on_server()["kept"].work_pool_name == POOL
+    assert not deploy(file)
