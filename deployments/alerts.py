@@ -42,6 +42,13 @@ PAGE_OF_RUN = "runs/flow-run/{{ flow_run.id }}"
 
 # A backfill without its parameters does nothing: a retry has them.
 AGAIN = '{{ "Retry in the UI" if flow.name == "backfill" else "floe run " ~ name }}'
+# A run tagged "resume" is put back after a crash (deployments/automations.yaml), at the latest when Prefect
+# stops waiting for earlier events, after 15 minutes. Another run would do the same work a second time.
+GOES_ON = (
+    '{%- if "resume" in flow_run.tags -%}nothing: it is started again by itself, up to three starts. '
+    "If it is still Crashed in 20 minutes: prefect flow-run retry {{ flow_run.id }}"
+    f"{{%- else -%}}{AGAIN}{{%- endif -%}}"
+)
 
 # What each text begins with: the parts of an alert, from the run's own message. The first "Next:" is the
 # one of the error that came first, also where a parent run repeats its child's message.
@@ -130,7 +137,7 @@ def _alerts(settings: AlertSettings) -> Iterator[Alert]:
         _once_in(repeated, _events("Crashed")),
         what="{{ name }} crashed",
         error="{{ message }}",
-        command=AGAIN,
+        command=GOES_ON,
     )
     yield Alert(
         "alert: a run is late",

@@ -31,7 +31,7 @@ SECRET = "T0PSECRET"
 SYNC_FAILED = ServiceUnavailable(
     "Airbyte gave up on crm", state="nothing was written", next_command="floe run replicate/crm"
 )
-Deployed = Callable[[str], UUID]
+Deployed = Callable[..., UUID]
 
 
 @pytest.fixture(autouse=True)
@@ -57,13 +57,16 @@ def deployed(prefect_server: None) -> Iterator[Deployed]:
     """Return a function that makes a deployment `flow/name` on the pool `quiet`, which has no worker."""
     made = []
 
-    def make(name: str) -> UUID:
+    def make(name: str, *tags: str) -> UUID:
         of_flow, _, own = name.partition("/")
         ensure_pools(["quiet"])
         with get_client(sync_client=True) as client:
             made.append(
                 client.create_deployment(
-                    client.create_flow_from_name(of_flow), name=own, work_pool_name="quiet"
+                    client.create_flow_from_name(of_flow),
+                    name=own,
+                    work_pool_name="quiet",
+                    tags=list(tags),
                 )
             )
         return made[-1]
@@ -152,6 +155,21 @@ def test_failures_of_one_deployment_are_told_once_with_all_that_is_needed(
     }
     assert all(part in text for name, part in alerts[0].items() if name != "content type")
     assert SECRET not in everything_that_server_kept()
+
+
+@pytest.mark.thorough
+def test_of_a_crashed_run_that_goes_on_by_itself_nobody_is_told_to_start_another(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    told(webhook_url=webhook[0])
+    run = queued(deployed("elt/daily", "daily", "resume"), State(type=StateType.CRASHED))
+    alert = webhook[1].next()
+    assert alert["what"] == "elt/daily crashed"
+    assert alert["next"] == (
+        "nothing: it is started again by itself, up to three starts. "
+        f"If it is still Crashed in 20 minutes: prefect flow-run retry {run.id}"
+    )
+    assert "floe run" not in alert["text"]
 
 
 @pytest.mark.thorough
