@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
+
+from blocks.errors import ConfigurationError, FloeError, ServiceUnavailable
 
 # The lease of the slot, after which that of a killed process is free again. It is renewed when three quarters
 # have passed, so a Prefect server may be away for a quarter of it: a start takes up to 35 seconds.
@@ -23,12 +26,18 @@ def slot(limit: str, lease_seconds: int = LEASE_SECONDS) -> Iterator[None]:
     Args:
         limit: its name.
         lease_seconds: after a killed process its slot is free again within this time.
+
+    Raises:
+        ServiceUnavailable: the Prefect server went away before the slot was ours.
+        ConfigurationError: it has no such limit.
     """
     done = False
     try:
         with concurrency(limit, lease_duration=lease_seconds, strict=True):
             yield
             done = True
+    except ConcurrencySlotAcquisitionError as error:
+        raise _not_held(limit, error) from None
     except httpx.HTTPError as error:
         if not done:
             raise
@@ -38,3 +47,16 @@ def slot(limit: str, lease_seconds: int = LEASE_SECONDS) -> Iterator[None]:
             lease_seconds,
             error,
         )
+
+
+def _not_held(limit: str, error: ConcurrencySlotAcquisitionError) -> FloeError:
+    state, cause = "nothing of what needs the slot was begun", error.__cause__
+    if cause is None:
+        return ConfigurationError(
+            f"The Prefect server has no limit {limit}", state=state, next_command="floe deploy"
+        )
+    return ServiceUnavailable(
+        f"The Prefect server did not give a slot of {limit}: {cause or type(cause).__name__}",
+        state=state,
+        next_command="look at the Prefect server, then run it again",
+    )

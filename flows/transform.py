@@ -79,6 +79,7 @@ def transform(
     Raises:
         DbtFailed: a node failed; the message names each.
         WarehouseUnavailable: the warehouse did not answer, several times in a row.
+        ServiceUnavailable: the Prefect server went away while the run waited for another build to end.
     """
     with slot("transform"):
         return _build_and_publish(full_refresh, full_refresh or everything, Steps(first_pause_seconds))
