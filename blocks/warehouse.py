@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -145,8 +145,12 @@ def unchanging(cursor: Cursor) -> Iterator[None]:
     cursor.execute("begin transaction")
     try:
         yield
-    finally:
-        cursor.execute("rollback")
+    except BaseException:
+        # When the warehouse is gone this fails too, and would hide that.
+        with suppress(Exception):
+            cursor.execute("rollback")
+        raise
+    cursor.execute("rollback")
 
 
 def _secrets(target: SnowflakeSettings) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -9,11 +10,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.dashboard_pages import CardFailed
+from blocks.dashboard_pages.answers import CardUnanswered
 from blocks.dashboards import Dashboards
 from blocks.errors import ConfigurationError
-from blocks.warehouse import Warehouse
+from blocks.warehouse import Warehouse, unchanging
 from flows.publish import publish
 from lambda_csv_loader.ducklake import DuckLakeSettings
+from tests.flaky_port import flaky_port
+from tests.step_runs import tries
 
 
 @pytest.fixture
@@ -57,6 +61,46 @@ def test_publish_draws_the_dashboards_and_says_where_they_are(
     assert (customers.rows, customers.choices) == (4, 15)
     assert "(http://127.0.0.1:8090)" in artifact("dashboards")
     assert '"card": "customers_by_state", "rows": 4' in artifact("dashboard-cards")
+
+
+@pytest.mark.thorough
+def test_a_warehouse_that_does_not_answer_at_first_is_asked_again(
+    marts: duckdb.DuckDBPyConnection, pages: Path, lake: DuckLakeSettings
+) -> None:
+    with flaky_port(lake.port) as flaky:
+        flaky.hang_ups[b""] = 1
+        Warehouse(target=lake.model_copy(update={"port": flaky.port})).save("warehouse", overwrite=True)
+        state = publish(first_pause_seconds=0.01, return_state=True)
+        assert state.is_completed()
+    assert tries(state, "ask the marts") == {"ask the marts": 2}
+    assert (pages / "index.html").exists()
+
+
+class Gone:
+    """A cursor whose connection is lost after its first statement."""
+
+    description = None
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def execute(self, query: str, parameters: Sequence[object] | None = None, /) -> None:
+        self.statements.append(query)
+        if len(self.statements) > 1:
+            raise ConnectionError("the connection is closed")
+
+    def fetchall(self) -> list[object]:
+        return []
+
+    def fetchmany(self, size: int, /) -> list[object]:
+        return []
+
+
+def test_that_a_warehouse_is_gone_is_not_hidden_by_what_fails_after_it() -> None:
+    cursor = Gone()
+    with pytest.raises(CardUnanswered, match="no answer"), unchanging(cursor):
+        raise CardUnanswered("no answer")
+    assert cursor.statements == ["begin transaction", "rollback"]
 
 
 def test_a_card_that_fails_fails_the_run_and_leaves_the_pages(
