@@ -30,7 +30,7 @@ from blocks.warehouse import Warehouse
 from flows.attached_runs import POLL_SECONDS, ended_run
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import look
-from flows.retries import FIRST_PAUSE_SECONDS, Steps, by_class
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps, by_class
 from flows.runs_elsewhere import require_completed, require_deployments
 
 
@@ -86,7 +86,7 @@ def backfill(
     full_refresh: bool = False,
     dashboards: bool = True,
     plan: bool = False,
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
 ) -> BackfillResult:
     """Read streams anew, load files again, compare with the sources, then build and publish the marts.
 

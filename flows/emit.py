@@ -15,11 +15,11 @@ from blocks import outbox
 from blocks.errors import ServiceUnavailable
 from blocks.outbox import Happening
 from blocks.warehouse import Warehouse
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 
 
 @flow(name="emit", flow_run_name="emit events")
-def emit(first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> dict[str, int]:
+def emit(first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS) -> dict[str, int]:
     """Tell Prefect of every loaded or refused file and every ended sync that it was not told of yet.
 
     Events are `floe.file.loaded`, `floe.file.quarantined`, `floe.sync.succeeded`, `floe.sync.failed` and

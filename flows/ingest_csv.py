@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from blocks.errors import FloeError, PermanentError, TransientError
 from blocks.object_store import LandingBucket
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 from lambda_csv_loader.groups import LANDING
 from lambda_csv_loader.ledger import LedgerRow, is_settled, loaded_contents, newest_uploads
 from lambda_csv_loader.object_store import ObjectGone, ObjectRef
@@ -98,7 +98,7 @@ def ingest_csv(
     again: Again = "nothing",
     wait_seconds: float = 600,
     patience_seconds: float = 20,
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
 ) -> IngestResult:
     """Let events load what they are loading, load what they missed, and say how every file fared.
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from blocks import run_history
 from blocks.lake_upkeep import LakeUpkeep
 from blocks.warehouse import Warehouse
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.slot import slot
 
@@ -59,7 +59,7 @@ class MaintainResult(BaseModel):
 def maintain(
     keep_days: Days = 7,
     keep_runs_days: Days = 30,
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
     jitter_seconds: JitterSeconds = 0,
 ) -> MaintainResult:
     """Merge small files, end old versions, delete files that nothing needs, remove old runs.

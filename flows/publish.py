@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from blocks.dashboards import Dashboards
 from blocks.warehouse import Warehouse, unchanging
 from flows.metabase_publication import MetabaseResult, publish_to_metabase
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 
 if TYPE_CHECKING:
     from blocks.dashboard_definitions import Dashboard
@@ -47,7 +47,7 @@ class PublishResult(BaseModel):
 
 
 @flow(name="publish", flow_run_name="publish dashboards")
-def publish(first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> PublishResult:
+def publish(first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS) -> PublishResult:
     """Show every dashboard anew, in Metabase, as pages or both, as the block `dashboards` says.
 
     A card that fails on the marts leaves both as they were.

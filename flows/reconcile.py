@@ -19,7 +19,7 @@ from blocks.reconcile_plan import PlannedStream, ReconcilePlan, plan_name
 from blocks.reconciliations import Reconciliation
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 
 # What becomes of a stream that a run's window does not fit.
 NO_WINDOW = "no window: its cursor is neither a date nor a timestamp"
@@ -49,7 +49,7 @@ def reconcile(
     only_when_due: bool = False,
     streams: list[str] | None = None,
     window_days: Annotated[float, Field(ge=1)] | None = None,
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
 ) -> ReconcileResult:
     """Find the rows that replication missed, and those deleted at the source, and repair them.
 

@@ -19,7 +19,7 @@ from blocks.source_database import SourceDatabase
 from blocks.strict_block import NoSuchBlock
 from blocks.sync_log import Database, StreamRecord, record_sync, recorded_syncs
 from blocks.warehouse import Warehouse
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 from flows.stream_bars import StreamBars, artifact_key, drawn, newest_job_before
 
 
@@ -46,7 +46,7 @@ def replicate(
     source: str,
     refresh: bool = False,
     streams: list[str] | None = None,
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
 ) -> ReplicateResult:
     """Sync one Airbyte connection and wait for it, showing a bar per stream.
 

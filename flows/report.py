@@ -15,7 +15,7 @@ from blocks.dashboards import Dashboards
 from blocks.mail import MailServer
 from blocks.object_store import LandingBucket
 from blocks.warehouse import Warehouse, unchanging
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 from flows.schedules import JitterSeconds, wait_for_jitter
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def report(
     dashboard: str,
     format: Literal["html", "png", "pdf"] = "pdf",  # noqa: A002 - it is what people call it
     send_by: Literal["store", "mail"] = "store",
-    first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
     jitter_seconds: JitterSeconds = 0,
 ) -> ReportResult:
     """Draw a dashboard from the marts that readers see now, and send it.

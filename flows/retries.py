@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
+from pydantic import Field
 
 from blocks.errors import TransientError
 
 TRIES_AGAIN = 3
 FIRST_PAUSE_SECONDS = 5.0
 
+FirstPauseSeconds = Annotated[
+    float, Field(ge=0, description="before a step is tried again; each next pause is twice as long")
+]
 T = TypeVar("T")
 
 

@@ -23,7 +23,7 @@ from blocks.slim_build import keep_manifest
 from flows.changed_build import selection
 from flows.dbt_nodes import DbtNodes
 from flows.failed_build import leave, take_up
-from flows.retries import FIRST_PAUSE_SECONDS, Steps
+from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps
 from flows.slot import slot
 
 # Unit tests test the models' code on made-up rows: for `make test`, not for every day's data. Exposures
@@ -56,7 +56,9 @@ class TransformResult(BaseModel):
 
 @flow(name="transform", flow_run_name="transform marts")
 def transform(
-    full_refresh: bool = False, everything: bool = False, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    full_refresh: bool = False,
+    everything: bool = False,
+    first_pause_seconds: FirstPauseSeconds = FIRST_PAUSE_SECONDS,
 ) -> TransformResult:
     """Run dbt over what has changed since the last publication, then let readers see the marts, all at once.
 

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import yaml
 from prefect import Flow
+from prefect.exceptions import ParameterTypeError
 from prefect.utilities.importtools import import_object
 
 from blocks.settings import ROOT
@@ -53,3 +54,18 @@ def test_each_parameter_is_described(flow: Flow[..., Any]) -> None:
     for name, definition in (flow.parameters.definitions or {}).items():
         fields |= {f"{name}.{field}": form for field, form in definition.get("properties", {}).items()}
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+PATIENT = {name: flow for name, flow in FLOWS.items() if "first_pause_seconds" in flow.parameters.properties}
+
+
+@pytest.mark.parametrize("flow", PATIENT.values(), ids=PATIENT)
+def test_a_pause_is_not_negative(flow: Flow[..., Any]) -> None:
+    given = dict.fromkeys(flow.parameters.required or [], "x")
+    flow.validate_parameters({**given, "first_pause_seconds": 0})
+    with pytest.raises(ParameterTypeError, match=r"first_pause_seconds: .*greater than or equal to 0"):
+        flow.validate_parameters({**given, "first_pause_seconds": -1})
+
+
+def test_every_flow_that_tries_again_lets_its_pauses_be_set() -> None:
+    assert set(FLOWS) - set(PATIENT) == {"flows/elt.py:elt"}
