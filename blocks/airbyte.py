@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import JobBlock
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from blocks.airbyte_client import AirbyteClient, Credentials
 from blocks.airbyte_errors import (
@@ -90,6 +90,9 @@ class AirbyteServer(StrictBlock):
 
 class AirbyteConnection(StrictBlock, JobBlock[AirbyteSyncResult]):
     """One connection of an Airbyte server: a source database replicated into a schema of the warehouse."""
+
+    # Again, since of several bases the last one's configuration counts: Prefect's, which keeps any field.
+    model_config = ConfigDict(extra="forbid")
 
     _block_type_name = "Airbyte Connection"
     _block_type_slug = "airbyte-connection"

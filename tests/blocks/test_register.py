@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.schemas.actions import BlockDocumentUpdate
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
+from typer.testing import CliRunner
 
+from blocks import settings
 from blocks.airbyte import AirbyteConnection
 from blocks.alerts import WEBHOOK, alert_blocks
 from blocks.errors import ConfigurationError
@@ -19,6 +22,9 @@ from blocks.register import Registration, delete_others, delete_undeclared, regi
 from blocks.settings import AlertSettings
 from blocks.source_database import SourceDatabase
 from blocks.strict_block import NoSuchBlock, StrictBlock
+from deployments.commands.blocks import app
+from lambda_csv_loader.ducklake import DuckLakeSettings
+from tests.connection_settings import made
 
 
 class Door(StrictBlock):
@@ -97,3 +103,37 @@ def test_a_block_that_an_earlier_version_saved_is_told_without_its_secret_and_sa
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     assert changes(register(doors)) == {"front": "unchanged", "back": "updated"}
     assert Door.load("back").key.get_secret_value() == "back"
+
+
+@pytest.mark.thorough
+def test_floe_blocks_check_ends_with_1_where_a_block_differs_from_the_settings(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLOE_HOME", str(tmp_path))
+    lake = DuckLakeSettings(
+        port=1, database="lake", passfile=tmp_path, data_path=tmp_path, extension_directory=tmp_path
+    )
+    declared = made("http://127.0.0.1:9", {}, lake)
+    monkeypatch.setattr(settings, "load_settings", lambda: declared)
+
+    def floe_blocks(command: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [command], catch_exceptions=False)
+        return done.exit_code, done.output
+
+    floe_blocks("register")
+    assert floe_blocks("check")[0] == 0
+    declared = declared.model_copy(update={"reader_role": "SOMEBODY"})
+    status, told = floe_blocks("check")
+    assert (status, "warehouse: updated" in told, "landing: unchanged" in told) == (1, True, True)
+    assert floe_blocks("check")[0] == 1
+    assert floe_blocks("register")[0] == 0
+    assert floe_blocks("check")[0] == 0
+
+
+@pytest.mark.parametrize("kind", StrictBlock.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_no_block_takes_a_field_that_it_does_not_have(kind: type[StrictBlock]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate({"misspelt": 1})
+    assert {"extra_forbidden"} == {
+        each["type"] for each in refused.value.errors() if each["loc"] == ("misspelt",)
+    }

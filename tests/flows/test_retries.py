@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from prefect import flow, task
+from prefect import flow, get_client, task
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.futures import wait
 
 from blocks.errors import ConfigurationError, ServiceUnavailable
-from flows.retries import by_class
+from flows.retries import TRIES_AGAIN, by_class
+from tests.step_runs import tries
 
 
 def tries_of(error: Exception, failures: int) -> int:
@@ -39,3 +45,40 @@ def tries_of(error: Exception, failures: int) -> int:
 )
 def test_only_transient_failures_are_tried_again(error: Exception, failures: int, tries: int) -> None:
     assert tries_of(error, failures) == tries
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_pauses_double_and_no_two_runs_wait_alike() -> None:
+    first = 0.05
+
+    @task(task_run_name="one of {number}", **by_class(first_pause_seconds=first))
+    def work(number: int) -> None:
+        raise ServiceUnavailable("down")
+
+    @flow
+    def parent() -> None:
+        wait([work.submit(number) for number in range(4)])
+        raise ServiceUnavailable("down")
+
+    ended = parent(return_state=True)
+    names = [f"one of {number}" for number in range(4)]
+    assert tries(ended, *names) == dict.fromkeys(names, 4)
+    run = ended.state_details.flow_run_id
+    assert run is not None
+    with get_client(sync_client=True) as client:
+        found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+        states = [client.read_task_run_states(each.id) for each in found]
+    pauses = [pauses_of(each) for each in states]
+    for number in range(TRIES_AGAIN):
+        seconds = [each[number] / (first * 2**number) for each in pauses]
+        # Jitter makes a pause half as long again at most, and the state is made a moment before its time.
+        assert 0.4 < min(seconds) < max(seconds) < 1.6
+
+
+def pauses_of(states: list[State[Any]]) -> list[float]:
+    """Return how long a task run was to wait before each other try."""
+    waiting = sorted(
+        (each for each in states if each.name == "AwaitingRetry"), key=lambda each: each.timestamp
+    )
+    times = [(each.state_details.scheduled_time, each.timestamp) for each in waiting]
+    return [(scheduled - told).total_seconds() for scheduled, told in times if scheduled is not None]
