@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from prefect import flow, get_client
+from prefect import Flow, flow, get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
+from flows.elt import elt
 from flows.latest_only import skipped_for_newer
 from flows.schedules import AUTO_SCHEDULED
 
@@ -27,8 +29,12 @@ def daily() -> State | str:
 @pytest.fixture
 def queue(prefect_server: None, request: pytest.FixtureRequest) -> Queue:
     """Return a function that queues a run of a deployment of this test's own."""
+    return queue_of(daily, request.node.name)
+
+
+def queue_of(flow: Flow[..., Any], name: str) -> Queue:
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(daily), name=request.node.name)
+        deployment = client.create_deployment(client.create_flow(flow), name=name)
 
     def make(days_ago: float, tags: tuple[str, ...] = (AUTO_SCHEDULED,)) -> FlowRun:
         then = NOW - timedelta(days=days_ago)
@@ -76,3 +82,13 @@ def test_a_run_that_is_not_due_yet_skips_nothing(queue: Queue) -> None:
 def test_a_run_that_a_person_started_is_never_skipped(queue: Queue) -> None:
     by_hand, _ = queue(2, tags=()), queue(1)
     assert ended(by_hand).name == "Completed"
+
+
+@pytest.mark.thorough
+def test_elt_is_skipped_for_a_newer_run_of_its_deployment(prefect_server: None) -> None:
+    queue = queue_of(elt, "daily under test")
+    older, _ = queue(2), queue(1)
+    # It would fail on a dataset that there is not.
+    parameters = {"sources": [], "datasets": ["none"]}
+    state = run_flow(elt, flow_run=older, parameters=parameters, return_type="state")
+    assert (state.name, state.type) == ("Skipped", StateType.CANCELLED)

@@ -7,17 +7,30 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import psutil
 import pytest
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, StateType
+from prefect.concurrency.sync import concurrency
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.states import AwaitingRetry
 
 from blocks.errors import ConfigurationError, DbtFailed
 from blocks.settings import ROOT
+from blocks.warehouse import Warehouse
+from flows.maintain import maintain
 from flows.transform import transform
 from tests.airbyte_service import until
 from tests.conftest import Cluster
@@ -26,6 +39,7 @@ from tests.shop import (
     BUILDS,
     MENDED,
     MODELS,
+    NO_RUN,
     ORDERED,
     ORDERS,
     TOTALS,
@@ -34,6 +48,7 @@ from tests.shop import (
 )
 
 pytestmark = pytest.mark.thorough
+POOL = "cancelled-build"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +69,7 @@ def shop(opened: Shop) -> Shop:
         file.unlink()
     opened.write(**MODELS)
     opened.save()
+    opened.run = NO_RUN
     return opened
 
 
@@ -242,3 +258,83 @@ def test_after_the_kill_of_a_retry_everything_is_built_from_the_last_good_state(
     assert shop.retry().result().done_before == 0
     assert shop.builds() == builds + 1
     assert shop.states(3) == ["continued", "restored", "published"]
+
+
+@pytest.mark.parametrize("waiting", [transform, maintain])
+def test_what_must_not_run_beside_a_build_waits_for_its_slot(shop: Shop, waiting: Flow[..., Any]) -> None:
+    Warehouse(target=shop.warehouse.target).save("warehouse", overwrite=True)
+    other = threading.Thread(target=copy_context().run, args=(shop.new_run, waiting))
+    with concurrency("transform", strict=True):
+        other.start()
+        until(lambda: shop.run != NO_RUN and shop.log("Beginning flow run"), "the run begins", 60)
+        # Long enough for its first step.
+        other.join(5)
+        released = datetime.now(UTC)
+    other.join(120)
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(shop.run).state
+        steps = FlowRunFilter(id=FlowRunFilterId(any_=[shop.run]))
+        began = until(lambda: client.read_task_runs(flow_run_filter=steps), "the steps are told of", 20)
+    Warehouse.delete("warehouse")
+    assert state is not None
+    assert state.is_completed()
+    assert min(step.start_time for step in began if step.start_time) > released
+
+
+@pytest.fixture
+def deployed(prefect_server: None) -> Iterator[tuple[UUID, subprocess.Popen[bytes]]]:
+    """A deployment of `transform`, and the worker of its pool."""
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": PREFECT_API_URL.value() or "",
+        "PREFECT_HOME": str(PREFECT_HOME.value()),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    }
+    folder = {"directory": str(ROOT)}
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        deployment = client.create_deployment(
+            client.create_flow(transform),
+            name=POOL,
+            work_pool_name=POOL,
+            entrypoint="flows/transform.py:transform",
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": folder}],
+        )
+        command = [sys.executable, "-m", "deployments.worker", "--pool", POOL, "--limit", "1"]
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment)
+        try:
+            yield deployment, worker
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            client.delete_deployment(deployment)
+
+
+def test_a_cancelled_build_ends_dbt_and_frees_its_slot(
+    shop: Shop, deployed: tuple[UUID, subprocess.Popen[bytes]]
+) -> None:
+    # Takes far longer than the test.
+    shop.write(lines="select sum(hash(a.range)) as id from range(1000000) as a, range(1000000)")
+    deployment, worker = deployed
+
+    def dbt() -> list[psutil.Process]:
+        found = []
+        for each in psutil.Process(worker.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found += [each] if "blocks.dbt_process" in each.cmdline() else []
+        return found
+
+    with get_client(sync_client=True) as client:
+
+        def free() -> bool:
+            return not client.read_global_concurrency_limit_by_name("transform").active_slots
+
+        run = client.create_flow_run_from_deployment(deployment)
+        until(lambda: shop.states(1) == ["running"] and dbt(), "dbt builds", 120)
+        group, taken = dbt(), not free()
+        client.set_flow_run_state(run.id, State(type=StateType.CANCELLING))
+        until(lambda: client.read_flow_run(run.id).state_name == "Cancelled", "the run is cancelled", 60)
+        _, alive = psutil.wait_procs(group, timeout=15)
+        assert (taken, alive) == (True, [])
+        until(free, "the slot is free", 15)

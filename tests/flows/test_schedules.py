@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from prefect import flow, get_client
+from prefect import Flow, flow, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 from prefect.utilities.importtools import import_object
 
+from flows.elt import elt
+from flows.maintain import maintain
+from flows.report import report
 from flows.schedules import AUTO_SCHEDULED, wait_for_jitter
 
 AT_MOST = 600
@@ -67,3 +71,28 @@ def test_every_cron_schedule_that_is_shipped_has_a_time_zone_and_jitter() -> Non
         assert deployment["parameters"]["jitter_seconds"] > 0
         entrypoint = deployment["entrypoint"].replace("/", ".").replace(".py:", ".")
         assert "jitter_seconds" in import_object(entrypoint).parameters.properties
+
+
+FIRST_STEPS = {
+    "elt": (elt, {"sources": [], "datasets": ["none"]}),
+    "report": (report, {"dashboard": "none"}),
+    "maintain": (maintain, {}),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("real", "parameters"), FIRST_STEPS.values(), ids=FIRST_STEPS)
+def test_the_shipped_flows_wait_before_their_first_step(
+    real: Flow[..., Any], parameters: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    parameters = {**parameters, "jitter_seconds": 1}
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(real, tags=[AUTO_SCHEDULED], parameters=parameters)
+    # There is nothing here that it could work with.
+    state = run_flow(real, flow_run=run, parameters=parameters, return_type="state")
+    assert state.is_failed()
+    said = [record.getMessage() for record in caplog.records if record.name == "prefect.flow_runs"]
+    begins = [number for number, line in enumerate(said) if line.startswith("Begins in ")]
+    failed = [number for number, line in enumerate(said) if line.startswith("Encountered exception")]
+    assert len(begins) == 1
+    assert begins[0] < min(failed)
