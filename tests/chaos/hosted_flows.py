@@ -58,3 +58,14 @@ def hosted(folder: str, holding: bool = True) -> State | None:
             child.wait()
     note(folder, f"done {flow_run.get_name()}")
     return None
+
+
+@flow(name="replicate")
+def replicate(source: str, folder: str) -> None:
+    """Stand for a replication that `elt` asks for: wait, with a child process as an engine has."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    note(folder, f"holds {os.getpid()} {child.pid}")
+    wait_to_go(folder)
+    child.kill()
+    child.wait()
+    note(folder, f"done {source}")

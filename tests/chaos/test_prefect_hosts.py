@@ -19,6 +19,7 @@ import psutil
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import (
     ConcurrencyOptions,
     FlowRun,
@@ -62,23 +63,34 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectHost]:
             host.stop()
 
 
+def deployed(
+    flow: str,
+    name: str,
+    parameters: dict[str, object],
+    pool: str = POOL,
+    file: str = "tests/chaos/hosted_flows.py",
+) -> UUID:
+    """Make a deployment as `prefect.yaml` has them."""
+    with get_client(sync_client=True) as client:
+        return client.create_deployment(
+            client.create_flow_from_name(flow),
+            name=name,
+            work_pool_name=pool,
+            entrypoint=f"{file}:{flow}",
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+            parameters=parameters,
+            tags=[OURS, "resume"],
+            concurrency_limit=1,
+            concurrency_options=ConcurrencyOptions(collision_strategy="ENQUEUE"),
+        )
+
+
 class Hosted:
     """A deployment of the flow `hosted`, and the folder it writes to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with get_client(sync_client=True) as client:
-            self.id: UUID = client.create_deployment(
-                client.create_flow_from_name("hosted"),
-                name=f"number {next(_numbers)}",
-                work_pool_name=POOL,
-                entrypoint="tests/chaos/hosted_flows.py:hosted",
-                pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
-                parameters={"folder": str(folder)},
-                tags=[OURS, "resume"],
-                concurrency_limit=1,
-                concurrency_options=ConcurrencyOptions(collision_strategy="ENQUEUE"),
-            )
+        self.id = deployed("hosted", f"number {next(_numbers)}", {"folder": str(folder)})
 
     def run(
         self, name: str, state: State | None = None, tags: tuple[str, ...] = (), **parameters: bool
@@ -272,3 +284,32 @@ def test_of_five_daily_runs_that_found_no_worker_one_runs_and_four_say_why_not(
     assert [state.name for state in states] == ["Skipped"] * 4 + ["Completed"]
     assert all((state.message or "").startswith("1 days ago, scheduled for ") for state in states[:4])
     assert [line for line in hosted.notes() if line.startswith("done")] == ["done 1 days ago"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_elt_in_its_pools_only_slot_waits_for_no_slot_and_takes_its_replication_along_when_cancelled(
+    host: PrefectHost, hosted: Hosted
+) -> None:
+    small = "a host with one slot"
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=small, type="process"))
+    asked = {"sources": ["here"], "datasets": [], "dashboards": False}
+    daily = deployed("elt", "daily", asked, small, "flows/elt.py")
+    child = deployed("replicate", "here", {"folder": str(hosted.folder)})
+    worker = host.work(small, limit=1)
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(daily)
+        ((process, its_child),) = until(hosted.holders)
+        assert state_of(run).name == "Running"
+        client.set_flow_run_state(run.id, State(type=StateType.CANCELLING))
+        assert ended(run).name == "Cancelled"
+        until(lambda: gone(process, its_child))
+        (replication,) = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[child]))
+        )
+        assert ended(replication).name == "Cancelled"
+        for each in (daily, child):
+            client.delete_deployment(each)
+    worker.terminate()
+    worker.wait(30)
+    until(lambda: not held())

@@ -6,23 +6,30 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterKey,
+    DeploymentFilter,
+    DeploymentFilterName,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    TaskRunFilter,
+    TaskRunFilterName,
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
-from prefect.states import Scheduled
+from prefect.states import Completed, Scheduled
 from pydantic import SecretStr
 
 from blocks.airbyte_errors import NoSuchStream
@@ -34,12 +41,15 @@ from blocks.repair_policy import RepairPolicy
 from blocks.settings import ROOT
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
+from flows.attached_runs import POLL_SECONDS
 from flows.backfill import BackfillResult, NothingToBackfill, backfill
+from flows.elt import elt
 from flows.reconcile import reconcile
 from flows.replicate import replicate
 from flows.runs_elsewhere import RunFailed
 from tests.airbyte_service import Replication, new_lake_in, replication, running
 from tests.conftest import Cluster
+from tests.prefect_host import until
 
 POOL = "backfill-test"
 STREAMS = ("first", "second", "third")
@@ -215,3 +225,40 @@ def test_a_backfill_that_failed_half_way_goes_on_with_what_it_had_not_done(
 
     assert second.type == StateType.COMPLETED
     assert (runs_of("replicate/refill"), runs_of("reconcile/refill")) == (1, 2)
+
+
+def is_waiting(client: SyncPrefectClient) -> bool:
+    """Tell whether a backfill waits for a daily run."""
+    named = TaskRunFilter(name=TaskRunFilterName(any_=["let a daily run end"]))
+    return any(step.state_name == "Running" for step in client.read_task_runs(task_run_filter=named))
+
+
+@pytest.mark.thorough
+def test_a_backfill_waits_for_a_daily_run_that_is_under_way(shop: Replication) -> None:
+    before = runs_of("replicate/refill")
+    with get_client(sync_client=True) as client:
+        daily = client.create_flow_run(elt, parameters={"sources": ["refill"], "datasets": []})
+        client.set_flow_run_state(daily.id, State(type=StateType.RUNNING), force=True)
+        asked = [refill(streams=["second"])]
+        ends: list[BackfillResult] = []
+        # With the settings of this thread, which name the server.
+        waiting = threading.Thread(
+            target=copy_context().run, args=(lambda: ends.append(backfill(asked, build=False)),)
+        )
+        waiting.start()
+        try:
+            until(lambda: is_waiting(client))
+            time.sleep(3 * POLL_SECONDS)
+            assert (waiting.is_alive(), runs_of("replicate/refill")) == (True, before)
+        finally:
+            client.set_flow_run_state(daily.id, Completed(), force=True)
+        # There is no worker, so the test ends its parts.
+        while waiting.is_alive():
+            for part in client.read_flow_runs(
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=["refill"]))
+            ):
+                if part.state is None or not part.state.is_final():
+                    client.set_flow_run_state(part.id, Completed(), force=True)
+            time.sleep(0.2)
+    assert runs_of("replicate/refill") == before + 1
+    assert len(ends[0].runs) == 2
