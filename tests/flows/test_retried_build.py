@@ -338,3 +338,28 @@ def test_a_cancelled_build_ends_dbt_and_frees_its_slot(
         _, alive = psutil.wait_procs(group, timeout=15)
         assert (taken, alive) == (True, [])
         until(free, "the slot is free", 15)
+
+
+def test_a_seed_is_a_node_like_any_other_and_prefect_is_told_of_no_materialisation(shop: Shop) -> None:
+    seeds = shop.folder / "seeds"
+    seeds.mkdir()
+    (seeds / "regions.csv").write_text("id,name\n1,north\n")
+    shop.write(named="select name from {{ ref('regions') }}")
+    try:
+        shop.new_run(everything=True).result()
+        nodes = shop.nodes(1, 7)
+        assert (nodes["seed regions"], nodes["model named"]) == ("Completed", "Completed")
+        assert shop.rows("from marts.named") == [("north",)]
+        # A number that does not fit: the seed fails, and what reads it is skipped.
+        (shop.folder / "seeds" / "seeds.yml").write_text(
+            "seeds: [{name: regions, config: {column_types: {name: integer}}}]"
+        )
+        assert shop.new_run(everything=True, full_refresh=True).is_failed()
+        nodes = shop.nodes(1, 7)
+        assert (nodes["seed regions"], nodes["model named"]) == ("Failed", "Skipped")
+    finally:
+        shutil.rmtree(seeds)
+        (shop.folder / "models" / "named.sql").unlink()
+    with get_client(sync_client=True) as client:
+        asset = {"filter": {"event": {"prefix": ["prefect.asset"]}}}
+        assert client.request("POST", "/events/filter", json=asset).json()["events"] == []
