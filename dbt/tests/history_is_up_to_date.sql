@@ -5,15 +5,13 @@
 ] %}
 
 {% for tracked, snapshot, key in snapshots %}
-    {% set columns = adapter.get_columns_in_relation(tracked) | map(attribute='name') | map('lower')
-        | reject('equalto', 'updated_at') | list if execute else [key] %}
     select
         '{{ key }}' as version_of,
         differing.{{ key }} as key_value
     from (
-        select {{ columns | join(', ') }} from {{ tracked }}
+        select {{ tracked_columns(tracked) }} from {{ tracked }}
         except
-        select {{ columns | join(', ') }}
+        select {{ tracked_columns(tracked) }}
         from {{ snapshot }}
         where dbt_valid_to = cast('9999-12-31' as timestamp) and dbt_is_deleted = 'False'
     ) as differing
