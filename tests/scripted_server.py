@@ -65,6 +65,11 @@ class ScriptedServer:
         """Return how often a call came."""
         return self.asked.count(call)
 
+    def found(self, call: str, number: int) -> Answer:
+        """Return what is answered to a call for the n-th time it comes."""
+        entry = self.script.get(call, [Answer(404, {"detail": f"no script for {call}"})])
+        return entry(number) if callable(entry) else entry[min(number, len(entry)) - 1]
+
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         call = f"{request.command} {request.path.partition('?')[0]}"
         content = request.rfile.read(int(request.headers.get("content-length") or 0))
@@ -73,8 +78,7 @@ class ScriptedServer:
             number = self.asked.count(call)
             self.bodies.append((call, content))
             self.authorizations.append(request.headers.get("authorization"))
-        entry = self.script.get(call, [Answer(404, {"detail": f"no script for {call}"})])
-        found = entry(number) if callable(entry) else entry[min(number, len(entry)) - 1]
+        found = self.found(call, number)
         if found.fault == "slow":
             self.ended.wait(30)
         if found.fault:
