@@ -6,6 +6,11 @@ say is in the run's own message, since every error of Floe names what failed and
 The same is told once: an automation that fired keeps silent about its deployment until
 `repeat_after_minutes` have passed, however often it fails meanwhile. Runs without a deployment, like the
 steps within `elt`, are told of by the run that they are part of.
+
+A run that failed because runs it waited for did (`flows/runs_elsewhere.py`) is not told of: their alerts
+name it, its owner and how it goes on, each at once and with the owner of what failed. One automation looks
+for both, so that neither can be silent without the other. A run that fails for a reason of its own, or by one
+that no alert told of, is told of.
 """
 
 from __future__ import annotations
@@ -25,54 +30,27 @@ from blocks.alerts import MAIL, SLACK, receivers
 from blocks.dashboard_files import DASHBOARDS, load_dashboards
 from blocks.errors import ConfigurationError
 from blocks.settings import AlertSettings
+from deployments.alert_texts import AGAIN, GOES_ON, JSON, PARTS, TEXT, THEN_ITS_ASKER
 from deployments.automations import TAG
 from deployments.connection import ConnectionDeclaration, load_declarations
 from deployments.provision_changes import in_words
+from flows.attached_runs import ASKED_FOR_BY
+from flows.runs_elsewhere import FAILED, RunFailed
 from lambda_csv_loader.contract import Contracts
 from lambda_csv_loader.settings import DATASETS
 
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 POOLS = {"prefect.resource.id": "prefect.work-pool.*"}
 EACH_DEPLOYMENT = ["related:deployment:prefect.resource.id"]
+# And each that asks for its runs: who waits is to be told also when it failed by itself shortly before.
+EACH_DEPLOYMENT_AND_ASKER = [*EACH_DEPLOYMENT, "related:tag:prefect.resource.id"]
+# By its message, since that is all an event says of an error.
+NOT_TOLD_ELSEWHERE = {"prefect.state-message": f"!Flow run encountered an exception: {RunFailed.__name__}: *"}
 EACH = ["prefect.resource.id"]
-ENDED = ("Completed", "Failed", "TimedOut", "Crashed", "Cancelled", "Skipped")
+ENDED = ("Completed", *FAILED, "Crashed", "Cancelled", "Skipped")
 # It waits for the earlier run of its deployment, or for a person.
 QUEUED, PAUSED = "AwaitingConcurrencySlot", ("Paused", "Suspended")
 PAGE_OF_RUN = "runs/flow-run/{{ flow_run.id }}"
-
-# A backfill without its parameters does nothing: a retry has them.
-AGAIN = '{{ "Retry in the UI" if flow.name == "backfill" else "floe run " ~ name }}'
-# A run tagged "resume" is put back after a crash (deployments/automations.yaml), at the latest when Prefect
-# stops waiting for earlier events, after 15 minutes. Another run would do the same work a second time.
-GOES_ON = (
-    '{%- if "resume" in flow_run.tags -%}nothing: it is started again by itself, up to three starts. '
-    "If it is still Crashed in 20 minutes: prefect flow-run retry {{ flow_run.id }}"
-    f"{{%- else -%}}{AGAIN}{{%- endif -%}}"
-)
-
-# What each text begins with: the parts of an alert, from the run's own message. The first "Next:" is the
-# one of the error that came first, also where a parent run repeats its child's message.
-PARTS = """\
-{%- set name = flow.name ~ "/" ~ deployment.name -%}
-{%- set owner = owners.get(name, everything_else) -%}
-{%- set told = (flow_run.state.message or "").split("\\nNext: ") -%}
-{%- set message = told[0] | replace("Flow run encountered an exception: ", "") | truncate(1500) -%}
-{%- set what -%} <what> {%- endset -%}
-{%- set error -%} <error> {%- endset -%}
-{%- set usual -%} <command> {%- endset -%}
-{%- set next = told[1].split("\\n")[0] if told | length > 1 else usual -%}
-{%- set link -%} {{ ui }}/<page> {%- endset -%}
-"""
-TEXT = """\
-{{ what }}
-Owner: {{ owner }}
-Error: {{ error }}
-Look: {{ link }}
-Next: {{ next }}"""
-JSON = (
-    '{"text": {{ text | tojson }}, "what": {{ what | tojson }}, "owner": {{ owner | tojson }}, '
-    '"error": {{ error | tojson }}, "link": {{ link | tojson }}, "next": {{ next | tojson }}}'
-)
 
 
 @dataclass(frozen=True)
@@ -83,10 +61,11 @@ class Alert:
         name: of the automation.
         description: when it is sent.
         trigger: Prefect's own fields.
-        what: what is the matter, as a template; so are the next three.
+        what: what is the matter, as a template; so are those that follow.
         error: what was the first error.
         command: what to do next, where the error does not say it.
         page: where to look, below the root of Prefect's UI.
+        then: what to do after that, also where the error says what is next.
     """
 
     name: str
@@ -96,6 +75,7 @@ class Alert:
     error: str
     command: str
     page: str = PAGE_OF_RUN
+    then: str = ""
 
 
 def alert_automations(
@@ -125,16 +105,18 @@ def _alerts(settings: AlertSettings) -> Iterator[Alert]:
     waiting, stuck = settings.late_after_minutes * 60, settings.stuck_after_minutes * 60
     yield Alert(
         "alert: a run failed",
-        "When a run of a deployment failed; then not again for this deployment for a while.",
-        _once_in(repeated, _events("Failed", "TimedOut")),
+        "When a run of a deployment failed, and not by a run that this tells of itself; then not again for "
+        "this deployment for a while.",
+        _once_in(repeated, _events(*FAILED), {**RUNS, **NOT_TOLD_ELSEWHERE}),
         what="{{ name }} failed",
         error="{{ message }}",
         command="prefect flow-run logs {{ flow_run.id }}",
+        then=THEN_ITS_ASKER,
     )
     yield Alert(
         "alert: a run crashed",
         "When the process, worker or host of a run died; then not again for this deployment for a while.",
-        _once_in(repeated, _events("Crashed")),
+        _once_in(repeated, _events("Crashed"), RUNS),
         what="{{ name }} crashed",
         error="{{ message }}",
         command=GOES_ON,
@@ -189,9 +171,9 @@ def _role(role: str, name: str) -> dict[str, str]:
     return {"prefect.resource.role": role, "prefect.resource.name": name}
 
 
-def _once_in(seconds: float, events: list[str]) -> dict[str, Any]:
+def _once_in(seconds: float, events: list[str], match: Mapping[str, str]) -> dict[str, Any]:
     """Fire at the first of `events` of a deployment's run, then be silent about it until the time is over."""
-    return _trigger("Reactive", seconds, EACH_DEPLOYMENT, RUNS, expect=events)
+    return _trigger("Reactive", seconds, EACH_DEPLOYMENT_AND_ASKER, match, expect=events)
 
 
 def _unless(
@@ -212,7 +194,7 @@ def _trigger(
         "type": "event",
         "posture": posture,
         "match": match,
-        "match_related": {"prefect.resource.role": "deployment"} if match is RUNS else {},
+        "match_related": {} if match is POOLS else {"prefect.resource.role": "deployment"},
         "for_each": each,
         "threshold": 1,
         "within": seconds,
@@ -222,7 +204,7 @@ def _trigger(
 
 def _automation(alert: Alert, documents: Mapping[str, str], said: str) -> AutomationCore:
     parts = PARTS
-    for part in ("what", "error", "command", "page"):
+    for part in ("what", "error", "command", "page", "then"):
         parts = parts.replace(f"<{part}>", getattr(alert, part))
     return AutomationCore.model_validate(
         {
@@ -251,7 +233,12 @@ def _action(block: str, document: str, parts: str) -> dict[str, Any]:
 
 def _said_of_all(owners: Mapping[str, str], everything_else: str) -> str:
     root = (PREFECT_UI_URL.value() or "").rstrip("/")
-    values = {"owners": owners, "everything_else": everything_else, "ui": root}
+    values = {
+        "owners": owners,
+        "everything_else": everything_else,
+        "ui": root,
+        "asked_for_by": ASKED_FOR_BY,
+    }
     return "".join(
         f"{{%- set {name} = {json.dumps(value, ensure_ascii=False)} -%}}\n" for name, value in values.items()
     )

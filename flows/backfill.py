@@ -108,7 +108,8 @@ def backfill(
         NothingToBackfill: neither a source nor a dataset is named.
         ConfigurationError: a source or dataset has no deployment, or no block.
         NoSuchStream, NoContract, BadPrefix: what was asked for does not exist.
-        RunFailed: a part did not complete; the parts before it stay done.
+        RunFailed: a part failed; the parts before it stay done.
+        RunNotCompleted: a part was cancelled; the parts before it stay done.
         RunCrashed: a part crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
     """
@@ -141,7 +142,8 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
         parameters: of the flow.
 
     Raises:
-        RunFailed: the run did not complete; its message is in ours.
+        RunFailed: the run failed; its message is in ours.
+        RunNotCompleted: it was cancelled, or did not complete in another way.
         RunCrashed: its process died; another try starts a new run.
     """
     run = ended_run(deployment, parameters, name=f"{deployment} (backfill)", part=number)

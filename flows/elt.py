@@ -21,7 +21,7 @@ from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
 from flows.retries import by_class
-from flows.runs_elsewhere import RunFailed, require_completed, require_deployments
+from flows.runs_elsewhere import RunFailed, RunNotCompleted, require_completed, require_deployments
 from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.step_times import StepTimes
 from flows.transform import transform
@@ -65,7 +65,8 @@ def elt(
 
     Raises:
         ConfigurationError: a source or the publishing has no deployment.
-        RunFailed: a run on another host did not complete.
+        RunFailed: runs on another host failed.
+        RunNotCompleted: a run on another host was cancelled.
         RunCrashed: a run on another host crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
     """
@@ -105,7 +106,8 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
 
     Raises:
         ConfigurationError: there is no such deployment.
-        RunFailed: the run did not complete; its message is in ours.
+        RunFailed: the run failed; its message is in ours.
+        RunNotCompleted: it was cancelled, or did not complete in another way.
         RunCrashed: its process died; another try starts a new run.
     """
     require_deployments(deployment, state="the steps after it were not started")
@@ -132,8 +134,9 @@ def _let_all_end(replications: Sequence[PrefectFuture[str]]) -> None:
     """Wait for every replication, then raise what failed.
 
     Raises:
-        RunFailed: some did not complete.
-        RunCrashed: one did not, since its process died each time.
+        RunFailed: several failed.
+        RunNotCompleted: several did not complete, and not each of them failed.
+        Exception: one did not complete, for this reason.
     """
     failed: list[Exception] = []
     for each in replications:
@@ -144,9 +147,12 @@ def _let_all_end(replications: Sequence[PrefectFuture[str]]) -> None:
     if len(failed) == 1:
         raise failed[0]
     if failed:
+        # First those that no alert told of.
+        failed.sort(key=lambda error: isinstance(error, RunFailed))
         named = [error.what if isinstance(error, FloeError) else str(error) for error in failed[:NAMED]]
         more = [f"and {len(failed) - NAMED} more"] if len(failed) > NAMED else []
-        raise RunFailed(
+        told = all(isinstance(error, RunFailed) for error in failed)
+        raise (RunFailed if told else RunNotCompleted)(
             f"{len(failed)} of {len(replications)} replications did not complete: {'; '.join(named + more)}",
             state="the others are complete; the steps after them were not started",
             next_command="floe status",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,9 +13,11 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import flow, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL
+from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import SecretStr
 
 from blocks.alerts import alert_blocks
@@ -23,7 +28,9 @@ from deployments.alerts import alert_automations
 from deployments.automations import apply_automations
 from deployments.connection import load_declarations
 from deployments.prefect_objects import ensure_pools
-from flows.runs_elsewhere import RunFailed
+from flows.attached_runs import ASKED_FOR_BY
+from flows.elt import elt
+from flows.runs_elsewhere import RunCrashed
 from tests.postgres_server import free_port
 from tests.receivers import Received, http_receiver, smtp_receiver
 
@@ -85,9 +92,10 @@ def told(mail: MailSettings | None = None, **receivers: Any) -> AlertSettings:
     return settings
 
 
-def queued(deployment: UUID, state: State | None = None) -> FlowRun:
+def queued(deployment: UUID, state: State | None = None, asked_for_by: str = "") -> FlowRun:
+    tags = [f"{ASKED_FOR_BY}{asked_for_by}"] if asked_for_by else []
     with get_client(sync_client=True) as client:
-        return client.create_flow_run_from_deployment(deployment, state=state)
+        return client.create_flow_run_from_deployment(deployment, state=state, tags=tags)
 
 
 def failed(deployment: UUID, error: Exception = SYNC_FAILED) -> FlowRun:
@@ -99,6 +107,27 @@ def failed(deployment: UUID, error: Exception = SYNC_FAILED) -> FlowRun:
 
     run = queued(deployment)
     run_flow(fails, flow_run=run, return_type="state")
+    return run
+
+
+def daily(deployment: UUID, ends: dict[UUID, State]) -> FlowRun:
+    """Run `elt` as a run of the deployment, for crm and erp; end the runs that it asks for as `ends` says."""
+    sources = {"sources": ["crm", "erp"], "datasets": [], "dashboards": False}
+    run = queued(deployment)
+    thread = threading.Thread(
+        target=copy_context().run,
+        args=(lambda: run_flow(elt, flow_run=run, parameters=sources, return_type="state"),),
+    )
+    thread.start()
+    asked_for = DeploymentFilter(id=DeploymentFilterId(any_=list(ends)))
+    with get_client(sync_client=True) as client:
+        while thread.is_alive():
+            for waiting in client.read_flow_runs(deployment_filter=asked_for):
+                if waiting.deployment_id and waiting.state and not waiting.state.is_final():
+                    client.set_flow_run_state(waiting.id, ends[waiting.deployment_id], force=True)
+            time.sleep(0.2)
+        state = client.read_flow_run(run.id).state
+    assert state is not None and state.name == "Failed", state
     return run
 
 
@@ -144,10 +173,12 @@ def test_failures_of_one_deployment_are_told_once_with_all_that_is_needed(
     alerts = received.upto(lambda alert: alert["what"] == "backfill/manual crashed")
     assert len(alerts) == 4
     assert [alert["next"] for alert in alerts[2:]] == ["floe run replicate/accounting", "Retry in the UI"]
-    text = alerts[0].pop("text")
+    text, group = alerts[0].pop("text"), alerts[0].pop("group")
+    assert group == f"prefect.flow-run.{first.id}"
     assert alerts[0] == {
         "what": "replicate/crm failed",
         "owner": "customer care",
+        "waiting": "",
         "error": "ServiceUnavailable: Airbyte gave up on crm\nState: nothing was written",
         "link": f"{PREFECT_UI_URL.value()}/runs/flow-run/{first.id}",
         "next": "floe run replicate/crm",
@@ -190,13 +221,68 @@ def test_each_alert_names_the_owner_that_is_declared_and_else_the_one_of_the_set
 
 
 @pytest.mark.thorough
-def test_a_parent_tells_the_first_error(webhook: tuple[SecretStr, Received], deployed: Deployed) -> None:
+def test_runs_that_fail_and_the_daily_run_that_stops_by_them_are_told_once(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    told(webhook_url=webhook[0], owner="the data team")
+    elt_daily, crm, erp = deployed("elt/daily"), deployed("replicate/crm", "floe"), deployed("replicate/erp")
+    # That crm has failed by itself, and been told of, hides nothing of what stops the daily run.
+    failed(crm)
+    message = f"Flow run encountered an exception: ServiceUnavailable: {SYNC_FAILED}"
+    stopped = daily(elt_daily, {crm: Failed(message=message), erp: Failed(message=message, name="TimedOut")})
+    # Again, by one of the same.
+    daily(elt_daily, {crm: Failed(message=message), erp: Completed()})
+    failed(elt_daily, ConfigurationError("it has a fault of its own", next_command="mend it"))
+    by_itself, *with_it, own = webhook[1].upto(lambda alert: alert["what"] == "elt/daily failed")
+    assert by_itself["waiting"] == ""
+    assert {alert["what"]: alert["owner"] for alert in with_it} == {
+        "replicate/crm failed": "customer care",
+        "replicate/erp failed": "operations",
+    }
+    assert len(with_it) == 2
+    for alert in with_it:
+        assert alert["waiting"] == "elt/daily, owner the data team"
+        assert "\nWaiting: elt/daily, owner the data team\nError: " in alert["text"]
+        assert alert["next"] == (
+            f"floe run replicate/crm; when elt/daily has ended: prefect flow-run retry {stopped.id}"
+        )
+        assert alert["group"] == f"prefect.flow-run.{stopped.id}"
+    assert own["error"] == "ConfigurationError: it has a fault of its own"
+    assert own["next"] == "mend it"
+
+
+@pytest.mark.thorough
+def test_a_run_that_no_alert_told_of_is_told_with_the_daily_run_that_stops_by_it(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
     told(webhook_url=webhook[0])
-    child = f"replicate/crm ended Failed: Flow run encountered an exception: {type(SYNC_FAILED).__name__}"
-    failed(deployed("elt/daily"), RunFailed(f"{child}: {SYNC_FAILED}", next_command="read another run"))
-    alert = webhook[1].next()
-    assert alert["next"] == "floe run replicate/crm"
-    assert "Airbyte gave up on crm" in alert["error"]
+    elt_daily, crm, erp = deployed("elt/daily"), deployed("replicate/crm"), deployed("replicate/erp")
+    stopped = daily(elt_daily, {crm: Failed(message="gone"), erp: Cancelled(message="by somebody")})
+    alerts = webhook[1].upto(lambda alert: alert["what"] == "elt/daily failed")
+    assert [alert["what"] for alert in alerts] == ["replicate/crm failed", "elt/daily failed"]
+    assert alerts[1]["error"].startswith(
+        "RunNotCompleted: 2 of 2 replications did not complete: replicate/erp ended Cancelled: by somebody; "
+        "replicate/crm ended Failed: gone"
+    )
+    assert {alert["group"] for alert in alerts} == {f"prefect.flow-run.{stopped.id}"}
+
+
+@pytest.mark.thorough
+def test_a_crash_that_is_tried_again_is_told_and_so_is_the_run_that_gives_up(
+    webhook: tuple[SecretStr, Received], deployed: Deployed
+) -> None:
+    told(webhook_url=webhook[0])
+    queued(deployed("replicate/crm"), Crashed(message="killed"), asked_for_by="backfill/manual")
+    crashed = f"replicate/crm ended Crashed: killed\nState: {SYNC_FAILED.state}\nNext: floe run replicate/crm"
+    failed(deployed("backfill/manual"), RunCrashed(crashed, next_command="read another run"))
+    child, parent = webhook[1].next(), webhook[1].next()
+    assert child["what"] == "replicate/crm crashed"
+    assert child["next"] == (
+        "nothing: backfill/manual starts another one, up to three, and is told of if that does not help"
+    )
+    assert parent["what"] == "backfill/manual failed"
+    # The first error's.
+    assert parent["next"] == "floe run replicate/crm"
 
 
 @pytest.mark.thorough
@@ -256,12 +342,13 @@ def test_what_is_late_stuck_or_stale_is_told(webhook: tuple[SecretStr, Received]
         for declared in load_declarations()
         if declared.source == "crm"
     ]
-    apply_automations(alert_automations(settings, soon_stale))
+    # First, since a pool that is new has no worker, which would be told of too.
     late, stuck = deployed("elt/daily"), deployed("transform/marts")
+    apply_automations(alert_automations(settings, soon_stale))
     for _ in range(2):
         queued(late, State(type=StateType.SCHEDULED, name="Late"))
-    queued(stuck, State(type=StateType.RUNNING))
-    queued(deployed("replicate/crm"), State(type=StateType.COMPLETED))
+    queued(stuck, State(type=StateType.RUNNING), asked_for_by="backfill/manual")
+    queued(deployed("replicate/crm"), State(type=StateType.COMPLETED), asked_for_by="elt/daily")
     # Started in time, so nothing to tell.
     in_time = queued(deployed("replicate/erp"), State(type=StateType.SCHEDULED, name="Late"))
     with get_client(sync_client=True) as client:
@@ -277,6 +364,9 @@ def test_what_is_late_stuck_or_stale_is_told(webhook: tuple[SecretStr, Received]
         "crm is stale",
     }
     assert alerts["crm is stale"]["owner"] == "customer care"
+    # The run whose end is so long ago keeps nobody waiting.
+    assert alerts["crm is stale"]["waiting"] == ""
+    assert alerts["transform/marts is stuck"]["waiting"] == "backfill/manual, owner data platform"
     assert alerts["elt/daily is late"]["next"].startswith("python -m deployments.worker --pool quiet")
 
 
