@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from blocks.settings import ROOT
 from deployments.local.services import answers
@@ -66,6 +69,25 @@ class PrefectHost:
             )
         self._started.append(process)
         return process
+
+
+@contextmanager
+def pool_worker(pool: str, limit: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a worker that runs what is asked of a pool of this process's Prefect server."""
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": PREFECT_API_URL.value() or "",
+        "PREFECT_HOME": str(PREFECT_HOME.value()),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    }
+    command = [sys.executable, "-m", "deployments.worker", "--pool", pool, "--limit", str(limit)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def until(look: Callable[[], T], alive: subprocess.Popen[Any] | None = None, seconds: float = 120) -> T:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +25,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 from prefect.states import Completed, Scheduled
 from pydantic import SecretStr
 
@@ -49,7 +45,7 @@ from flows.replicate import replicate
 from flows.runs_elsewhere import RunFailed
 from tests.airbyte_service import Replication, new_lake_in, replication, running
 from tests.conftest import Cluster
-from tests.prefect_host import until
+from tests.prefect_host import pool_worker, until
 
 POOL = "backfill-test"
 STREAMS = ("first", "second", "third")
@@ -161,20 +157,8 @@ def test_what_does_not_exist_is_refused_before_anything_is_done(shop: Replicatio
 @pytest.fixture
 def worker(shop: Replication) -> Iterator[None]:
     """A worker that runs what is asked of the deployments."""
-    environment = {
-        **os.environ,
-        "PREFECT_API_URL": PREFECT_API_URL.value() or "",
-        "PREFECT_HOME": str(PREFECT_HOME.value()),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-    }
-    command = [sys.executable, "-m", "deployments.worker", "--pool", POOL, "--limit", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    try:
+    with pool_worker(POOL, 2):
         yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def rows(shop: Replication, table: str) -> int:

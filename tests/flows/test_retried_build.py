@@ -34,6 +34,7 @@ from flows.maintain import maintain
 from flows.transform import transform
 from tests.airbyte_service import until
 from tests.conftest import Cluster
+from tests.prefect_host import pool_worker
 from tests.shop import (
     BROKEN,
     BUILDS,
@@ -284,13 +285,6 @@ def test_what_must_not_run_beside_a_build_waits_for_its_slot(shop: Shop, waiting
 @pytest.fixture
 def deployed(prefect_server: None) -> Iterator[tuple[UUID, subprocess.Popen[bytes]]]:
     """A deployment of `transform`, and the worker of its pool."""
-    environment = {
-        **os.environ,
-        "PREFECT_API_URL": PREFECT_API_URL.value() or "",
-        "PREFECT_HOME": str(PREFECT_HOME.value()),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
-    }
     folder = {"directory": str(ROOT)}
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
@@ -301,14 +295,9 @@ def deployed(prefect_server: None) -> Iterator[tuple[UUID, subprocess.Popen[byte
             entrypoint="flows/transform.py:transform",
             pull_steps=[{"prefect.deployments.steps.set_working_directory": folder}],
         )
-        command = [sys.executable, "-m", "deployments.worker", "--pool", POOL, "--limit", "1"]
-        worker = subprocess.Popen(command, cwd=ROOT, env=environment)
-        try:
+        with pool_worker(POOL, 1) as worker:
             yield deployment, worker
-        finally:
-            worker.terminate()
-            worker.wait(30)
-            client.delete_deployment(deployment)
+        client.delete_deployment(deployment)
 
 
 def test_a_cancelled_build_ends_dbt_and_frees_its_slot(
