@@ -1,4 +1,4 @@
-"""What a backfill is asked for, and the deployments whose runs do it."""
+"""What a backfill is asked for, and the runs that do it."""
 
 from __future__ import annotations
 
@@ -52,18 +52,23 @@ class FilesBackfill(_Asked):
     )
 
 
+# It is no run of `transform/marts`: new marts of such a run are shown at once (prefect.yaml), those of a
+# backfill only where it is asked for.
+BUILD = "transform"
+
+
 @dataclass(frozen=True)
 class Part:
-    """One run of one deployment.
+    """One run: of a deployment, or of the flow `transform` as a step of the backfill's own.
 
     Attributes:
-        deployment: `flow/deployment`.
+        step: `flow/deployment`, or `BUILD`.
         parameters: of the flow, as JSON has them.
         does: what it will do, for a person.
         asked: what it is part of; None for what every backfill ends with.
     """
 
-    deployment: str
+    step: str
     parameters: dict[str, Any]
     does: str
     asked: SourceBackfill | FilesBackfill | None = None
@@ -77,7 +82,7 @@ def parts_of(sources: Sequence[SourceBackfill], files: Sequence[FilesBackfill]) 
 def build_parts(full_refresh: bool, dashboards: bool) -> list[Part]:
     """Return the runs that bring the raw tables' data to the readers."""
     how = "build and test every model from the beginning" if full_refresh else "build and test the marts"
-    parts = [Part("transform/marts", {"full_refresh": full_refresh}, f"{how}, publish them as a set")]
+    parts = [Part(BUILD, {"full_refresh": full_refresh}, f"{how}, publish them as a set")]
     return [*parts, Part("publish/metabase", {}, "draw the dashboards")] if dashboards else parts
 
 

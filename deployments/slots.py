@@ -11,7 +11,7 @@ from blocks.settings import ROOT
 # A run of the first waits for runs of the others, while it holds a slot of its own pool.
 WAITING = {
     "elt": ("replicate", "publish"),
-    "backfill": ("replicate", "ingest-csv", "reconcile", "transform", "publish"),
+    "backfill": ("replicate", "ingest-csv", "reconcile", "publish"),
 }
 
 

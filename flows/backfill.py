@@ -1,4 +1,4 @@
-"""The flow `backfill`: bring chosen data into the warehouse again, through the deployments of every day."""
+"""The flow `backfill`: bring chosen data into the warehouse again, as every day's runs bring it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from blocks.airbyte import AirbyteConnection
-from blocks.backfill import FilesBackfill, Part, SourceBackfill, build_parts, parts_of
+from blocks.backfill import BUILD, FilesBackfill, Part, SourceBackfill, build_parts, parts_of
 from blocks.errors import PermanentError
 from blocks.merged_rows import find_raw_table
 from blocks.object_store import LandingBucket
 from blocks.reconcile import dialect_of
 from blocks.warehouse import Warehouse
 from flows.attached_runs import POLL_SECONDS, ended_run
+from flows.called_flows import as_ours
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import look
 from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps, by_class
 from flows.runs_elsewhere import require_completed, require_deployments
+from flows.transform import transform
 
 
 class NothingToBackfill(PermanentError):
@@ -42,7 +44,7 @@ class PlannedPart(BaseModel):
     """One line of a plan.
 
     Attributes:
-        step: the deployment that is run.
+        step: the deployment that is run, or the flow `transform`.
         does: what it will do.
         now: what there is of it now.
     """
@@ -91,16 +93,19 @@ def backfill(
     """Read streams anew, load files again, compare with the sources, then build and publish the marts.
 
     Each part is a run of the deployment that does the same every day, so it waits for a run that is under
-    way there, and a daily run that comes meanwhile waits for it: no source is synced twice at once. A run of
-    `elt` that is under way is waited for first. Retrying the run (in the UI, or by the server after a crash)
-    does only what was not completed, and goes on waiting for a part that still runs.
+    way there, and a daily run that comes meanwhile waits for it: no source is synced twice at once. Only the
+    build is part of this run, as it is in `elt`: so the dashboards are drawn when this flow asks for it, and
+    not by the trigger on runs of `transform/marts`. A run of `elt` that is under way is waited for first.
+    Retrying the run (in the UI, or by the server after a crash) does only what was not completed, goes on
+    waiting for a part that still runs, and does of a build whose nodes failed only what was left.
 
     Args:
         sources: streams to read anew or to compare
         files: files to load
         build: afterwards build, test and publish the marts
         full_refresh: build incremental models from the beginning
-        dashboards: afterwards draw the dashboards
+        dashboards: draw the dashboards after the build. Without, they may still be drawn of what is loaded
+            here where `emit/outbox` is switched on: it tells of every load, which starts a build of its own
         plan: only show what would be done, as a table artifact
         first_pause_seconds: before a step is tried again; each next pause is twice as long
 
@@ -110,6 +115,7 @@ def backfill(
         NoSuchStream, NoContract, BadPrefix: what was asked for does not exist.
         RunFailed: a part failed; the parts before it stay done.
         RunNotCompleted: a part was cancelled; the parts before it stay done.
+        DbtFailed: the build did not; the parts before it stay done.
         RunCrashed: a part crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
     """
@@ -127,9 +133,16 @@ def backfill(
     if plan:
         return BackfillResult(planned_only=True, parts=planned, runs=[])
     steps.run("let a daily run end", _let_daily_end)
-    run = run_part.with_options(**by_class(first_pause_seconds=first_pause_seconds))
-    runs = [run(number, part.deployment, part.parameters) for number, part in enumerate(parts)]
+    runs = [_run(number, part, first_pause_seconds) for number, part in enumerate(parts)]
     return BackfillResult(planned_only=False, parts=planned, runs=runs)
+
+
+def _run(number: int, part: Part, first_pause_seconds: float) -> str:
+    if part.step == BUILD:
+        as_ours(transform, **part.parameters, first_pause_seconds=first_pause_seconds)
+        return str(transform.flow_run_name)
+    run = run_part.with_options(**by_class(first_pause_seconds=first_pause_seconds))
+    return run(number, part.step, part.parameters)
 
 
 @task(name="part of a backfill", task_run_name="{deployment}", **by_class())
@@ -158,8 +171,9 @@ def run_part(number: int, deployment: str, parameters: dict[str, Any]) -> str:
 
 def _planned(parts: list[Part]) -> list[PlannedPart]:
     """Look at what there is, and refuse what cannot be done before anything is."""
-    require_deployments(*(part.deployment for part in parts), state="nothing was done")
-    return [PlannedPart(step=part.deployment, does=part.does, now=_now(part)) for part in parts]
+    deployments = [part.step for part in parts if part.step != BUILD]
+    require_deployments(*deployments, state="nothing was done")
+    return [PlannedPart(step=part.step, does=part.does, now=_now(part)) for part in parts]
 
 
 def _now(part: Part) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from prefect import flow, tags, task
+from prefect import flow, task
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
@@ -14,8 +14,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from blocks.errors import FloeError
-from blocks.own_deployments import OURS
 from flows.attached_runs import ended_run
+from flows.called_flows import as_ours
 from flows.crashes import refuse_after_crashes
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
@@ -26,7 +26,6 @@ from flows.schedules import JitterSeconds, wait_for_jitter
 from flows.step_times import StepTimes
 from flows.transform import transform
 
-R = TypeVar("R")
 # Of the replications that failed, so many are named in the error.
 NAMED = 3
 # With more sources than these, the table of times has one row for all their reconciliations.
@@ -80,13 +79,13 @@ def elt(
     with runner as replicating:
         replications = [_replication(replicating, source) for source in sources]
         for dataset in datasets:
-            times.measure(f"ingest {dataset}", partial(_as_ours, ingest_csv, dataset=dataset))
+            times.measure(f"ingest {dataset}", partial(as_ours, ingest_csv, dataset=dataset))
         times.measure("replicate (beyond ingest)", partial(_let_all_end, replications))
     for source in sources:
         # Of many, one row: what comes after them is to be seen too.
         step = f"reconcile {source}" if len(sources) <= FEW else f"reconcile {len(sources)} sources"
-        times.measure(step, partial(_as_ours, reconcile, source=source, only_when_due=True))
-    times.measure("transform", partial(_as_ours, transform))
+        times.measure(step, partial(as_ours, reconcile, source=source, only_when_due=True))
+    times.measure("transform", partial(as_ours, transform))
     if dashboards:
         times.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
     times.show("How the time divides")
@@ -114,15 +113,6 @@ def run_elsewhere(deployment: str, parameters: dict[str, Any]) -> str:
     run = ended_run(deployment, parameters, name=deployment, part=deployment)
     require_completed(run, deployment, state="the steps after it were not started")
     return run.name
-
-
-def _as_ours(step: Callable[..., R], **parameters: Any) -> R:
-    """Run a flow as a step of this one, with the tag by which the server notices that its process died.
-
-    A run of a deployment has it from there (`prefect.yaml`); one that is part of another has no deployment.
-    """
-    with tags(OURS):
-        return step(**parameters)
 
 
 def _replication(runner: ThreadPoolTaskRunner[str], source: str) -> PrefectFuture[str]:

@@ -64,6 +64,7 @@ SHARED = {
         "deployments/test_metrics",
         "deployments/test_prefect_objects",
         "flows/test_backfill",
+        "flows/test_backfill_build",
         "flows/test_crashes",
         "flows/test_dbt_nodes",
         "flows/test_elt",

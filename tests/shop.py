@@ -66,15 +66,16 @@ class Shop:
         self.flow = of
         with get_client(sync_client=True) as client:
             self.run = client.create_flow_run(of, parameters=parameters).id
-        return self._attempt()
+        return self.attempt()
 
     def retry(self) -> State[Any]:
         """Retry the run through the API and wait for its end."""
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(self.run, AwaitingRetry(), force=True)
-        return self._attempt()
+        return self.attempt()
 
-    def _attempt(self) -> State[Any]:
+    def attempt(self) -> State[Any]:
+        """Start the run, new or retried, and wait for its end."""
         with get_client(sync_client=True) as client:
             flow_run = client.read_flow_run(self.run)
         ended: State[Any] = run_flow(self.flow, flow_run=flow_run, return_type="state")

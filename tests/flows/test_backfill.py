@@ -117,15 +117,15 @@ def runs_of(deployment: str) -> int:
 def test_the_parts_are_files_then_each_source_then_the_marts() -> None:
     asked = FilesBackfill(dataset="stock", since="2003-01-01", again="refused")  # type: ignore[arg-type]
     parts = parts_of([refill(streams=["first"], compare_days=3)], [asked]) + build_parts(True, False)
-    assert [(part.deployment, part.parameters) for part in parts] == [
+    assert [(part.step, part.parameters) for part in parts] == [
         ("ingest-csv/stock", {"dataset": "stock", "since": "2003-01-01", "again": "refused"}),
         ("replicate/refill", {"source": "refill", "refresh": True, "streams": ["first"]}),
         ("reconcile/refill", {"source": "refill", "streams": ["first"], "window_days": 3.0}),
-        ("transform/marts", {"full_refresh": True}),
+        ("transform", {"full_refresh": True}),
     ]
     assert parts[0].does == "load what is missing of landing/stock/, since 2003-01-01, refused ones again"
     (only,) = parts_of([refill(refresh=False)], [])
-    assert (only.deployment, only.parameters) == ("reconcile/refill", {"source": "refill"})
+    assert (only.step, only.parameters) == ("reconcile/refill", {"source": "refill"})
 
 
 @pytest.mark.thorough
