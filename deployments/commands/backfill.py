@@ -44,6 +44,7 @@ def backfill(
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="build incremental models from the beginning")
     ] = False,
+    dashboards: Annotated[bool, typer.Option(help="draw the dashboards after the build")] = True,
     plan: Annotated[bool, typer.Option("--plan", help="only show what would be done")] = False,
 ) -> None:
     """Read streams anew, load files again, compare with the sources; then build and publish the marts.
@@ -76,6 +77,7 @@ def backfill(
         "files": [asked.model_dump(mode="json") for asked in files],
         "build": build,
         "full_refresh": full_refresh,
+        "dashboards": dashboards,
         "plan": plan,
     }
     stack.reach_prefect()

@@ -15,6 +15,7 @@ from deployments import run as running
 from deployments.cli import _add_groups, app
 from deployments.local import stack
 from deployments.local.stack import StackDown
+from flows.backfill import backfill
 
 API = "http://127.0.0.1:9/api"
 
@@ -53,6 +54,22 @@ def test_runs_are_started_on_the_prefect_server_of_the_environment(
         done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert (done.exit_code, asked) == (0, [(deployment, API)]), done.output
     assert not host.exists()
+
+
+@pytest.mark.parametrize(("options", "dashboards"), [([], True), (["--no-dashboards"], False)], ids=str)
+def test_a_backfill_draws_the_dashboards_unless_it_is_told_not_to(
+    options: list[str], dashboards: bool, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def follow(deployment: str, console: object, parameters: dict[str, Any]) -> bool:
+        asked.append(backfill.validate_parameters(parameters))
+        return True
+
+    monkeypatch.setattr(running, "run_and_follow", follow)
+    with temporary_settings({PREFECT_API_URL: API}):
+        CliRunner().invoke(app, ["backfill", "--source", "crm", *options], catch_exceptions=False)
+    assert [(each["build"], each["dashboards"]) for each in asked] == [(True, dashboards)]
 
 
 @pytest.mark.parametrize("command", [["run"], ["backfill", "--source", "crm"]], ids=" ".join)
