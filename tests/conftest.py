@@ -65,6 +65,7 @@ SHARED = {
         "deployments/test_prefect_objects",
         "flows/test_backfill",
         "flows/test_backfill_build",
+        "flows/test_backfill_files",
         "flows/test_crashes",
         "flows/test_dbt_nodes",
         "flows/test_elt",
