@@ -115,7 +115,7 @@ def backfill(
         NoSuchStream, NoContract, BadPrefix: what was asked for does not exist.
         RunFailed: a part failed; the parts before it stay done.
         RunNotCompleted: a part was cancelled; the parts before it stay done.
-        DbtFailed: the build did not; the parts before it stay done.
+        DbtFailed: the build failed; the parts before it stay done.
         RunCrashed: a part crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
     """
