@@ -1,4 +1,4 @@
-"""Old runs of Floe's deployments, with their task runs, logs and artifacts, removed through Prefect's API.
+"""Old runs of Floe's deployments, with task runs, logs, artifacts and results, removed through Prefect's API.
 
 The server's own vacuum (`PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED`) would also take the last run of a
 deployment that is seldom run, and nobody would see what it did. Events it removes by itself, after
@@ -33,47 +33,63 @@ from prefect.exceptions import ObjectNotFound
 from blocks.child_runs import child_runs
 from blocks.errors import ServiceUnavailable
 from blocks.own_deployments import own_deployments
+from blocks.run_results import RunResults
 
 PAGE = 100
 _TERMINAL = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
 
 
 class Pruned(NamedTuple):
-    """What was removed."""
+    """What was removed.
 
-    runs: int
-    artifacts: int
+    Attributes:
+        runs: flow runs.
+        artifacts: theirs.
+        results: files that they had kept to go on with.
+        result_bytes: their size.
+        results_elsewhere: results that are left to the storage which has them, as it is not on this host.
+    """
+
+    runs: int = 0
+    artifacts: int = 0
+    results: int = 0
+    result_bytes: int = 0
+    results_elsewhere: int = 0
 
 
 def prune(ended_before: datetime) -> Pruned:
     """Remove the runs of Floe's deployments that ended before a moment, their sub-flows' runs and artifacts.
 
     The last run of each deployment stays however old it is, with what it started, since `floe status` shows
-    it. So does every run of a deployment of somebody else's, or of none.
+    it. So does every run of a deployment of somebody else's, or of none. A run that stays keeps its results,
+    so that it can be retried.
 
     Raises:
         ServiceUnavailable: the Prefect server does not answer; what was removed stays so.
+        ConfigurationError: a result may not be removed; its run stays.
     """
-    runs = artifacts = 0
+    pruned = Pruned()
     try:
         with get_client(sync_client=True) as client:
             deployments = [deployment.id for deployment in own_deployments(client)]
             last = [run for deployment in deployments for run in _last_run(client, deployment)]
             kept = last + _descendants(client, last, with_deployments=True)
+            results = RunResults(client)
             while old := _ended(client, ended_before, deployments, kept):
                 gone = old + _descendants(client, old, with_deployments=False)
-                # Artifacts first, children before their parents: once that is gone, neither can be found.
-                artifacts += _remove_artifacts(client, gone)
+                # Children before their parents, and first what only a run leads to: results and artifacts.
+                removed = results.remove(gone)
+                artifacts = _remove_artifacts(client, gone)
                 for run in reversed(gone):
                     _remove(client.delete_flow_run, run)
-                runs += len(gone)
+                pruned = Pruned(*map(sum, zip(pruned, (len(gone), artifacts, *removed), strict=True)))
     except httpx.HTTPError as error:
         raise ServiceUnavailable(
             f"The Prefect server did not let old runs be removed: {error or type(error).__name__}",
-            state=f"{runs} runs are gone, the others are as they were",
+            state=f"{pruned.runs} runs are gone, the others are as they were",
             next_command="floe run maintain/daily",
         ) from None
-    return Pruned(runs, artifacts)
+    return pruned
 
 
 def _ended(

@@ -38,6 +38,9 @@ class MaintainResult(BaseModel):
         catalog_tables: tables of the lake's catalog that were vacuumed.
         runs: flow runs that are gone from the Prefect server, with their task runs and logs.
         artifacts: their artifacts.
+        results: files that these runs had kept to go on with, and that are gone.
+        result_bytes: their size.
+        results_elsewhere: results of these runs that another storage has, and is left to end.
     """
 
     warehouse: str | None = None
@@ -53,6 +56,9 @@ class MaintainResult(BaseModel):
     catalog_tables: int = 0
     runs: int = 0
     artifacts: int = 0
+    results: int = 0
+    result_bytes: int = 0
+    results_elsewhere: int = 0
 
 
 @flow(name="maintain", flow_run_name="maintain")
@@ -71,13 +77,15 @@ def maintain(
 
     Args:
         keep_days: versions of the lake and published sets younger than this stay
-        keep_runs_days: runs of Floe's deployments that ended within this time stay, and each one's last run
+        keep_runs_days: runs of Floe's deployments that ended within this time stay, and each one's last run,
+            with the results that a retry goes on with
         first_pause_seconds: before a step is tried again; each next pause is twice as long
         jitter_seconds: a run of a schedule waits so long at most before it begins
 
     Raises:
         WarehouseUnavailable: the warehouse did not answer, several times in a row.
         ServiceUnavailable: the lake's catalog or the Prefect server did not.
+        ConfigurationError: a result of an old run may not be removed.
     """
     wait_for_jitter(jitter_seconds)
     steps, now = Steps(first_pause_seconds), datetime.now(UTC)
@@ -90,7 +98,12 @@ def maintain(
         get_run_logger().info(result.warehouse)
     ended_before = now - timedelta(days=keep_runs_days)
     pruned = steps.run("remove old runs", partial(run_history.prune, ended_before))
-    result = result.model_copy(update={"runs": pruned.runs, "artifacts": pruned.artifacts})
+    result = result.model_copy(update=pruned._asdict())
+    if result.results_elsewhere:
+        get_run_logger().warning(
+            "%s results of old runs are left to the storage that has them, as it is not on this host",
+            result.results_elsewhere,
+        )
     _publish(result)
     return result
 
@@ -130,6 +143,7 @@ def _publish(result: MaintainResult) -> None:
     freed += [
         ("Prefect: flow runs removed", result.runs, None),
         ("Prefect: artifacts removed", result.artifacts, None),
+        ("Prefect: results removed", result.results, result.result_bytes),
     ]
     create_table_artifact(
         key="maintain",

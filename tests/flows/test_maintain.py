@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -19,15 +17,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_HOME
 from prefect.states import Completed
 
-from blocks.own_deployments import OURS
 from blocks.run_history import prune
-from blocks.settings import ROOT
 from blocks.warehouse import Warehouse
 from flows.maintain import MaintainResult, maintain
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
 from lambda_csv_loader.settings import SnowflakeSettings
 from tests.airbyte_service import new_lake_in
 from tests.conftest import Cluster
+from tests.old_runs import deployed, keep_result, make_older
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +56,10 @@ def begun_here() -> None:
     """Stands for what starts a run within another one."""
 
 
-def deployed(*, ours: bool = True) -> UUID:
-    """Make a deployment, from a `prefect.yaml` of Floe's or of somebody else's; return its id."""
-    step = {"directory": str(ROOT)} | ({"id": OURS} if ours else {})
-    with get_client(sync_client=True) as client:
-        return client.create_deployment(
-            client.create_flow(kept_busy),
-            name=str(uuid4()),
-            pull_steps=[{"prefect.deployments.steps.set_working_directory": step}],
-        )
-
-
 @pytest.fixture
 def deployment(prefect_server: None) -> Iterator[UUID]:
     """A deployment of Floe's, gone after the test."""
-    made = deployed()
+    made = deployed(kept_busy)
     yield made
     with get_client(sync_client=True) as client:
         client.delete_deployment(made)
@@ -91,14 +77,7 @@ def old_run(days: float, deployment: UUID | None = None, parent: UUID | None = N
             )
         artifact = ArtifactCreate(key=f"of-{run.id}", type="markdown", data="x", flow_run_id=run.id)
         client.create_artifact(artifact)
-    # The server's API gives what it is told the time of now.
-    with closing(sqlite3.connect(PREFECT_HOME.value() / "prefect.db", timeout=30)) as database, database:
-        changed = database.execute(
-            "update flow_run set end_time = datetime(end_time, ?), "
-            "expected_start_time = datetime(expected_start_time, ?) where id = ?",
-            (f"-{days} days", f"-{days} days", str(run.id)),
-        )
-    assert changed.rowcount == 1
+    make_older(run.id, days)
     return run.id
 
 
@@ -137,18 +116,23 @@ def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
     with cluster.connect(lake.database) as catalog:
         catalog.execute("update ducklake_snapshot set snapshot_time = snapshot_time - interval '30 days'")
     first, old, last = old_run(90, deployment), old_run(60, deployment), old_run(5, deployment)
+    (storage := PREFECT_HOME.value() / "storage").mkdir(exist_ok=True)
+    (storage / "of-old").write_text("result")
+    keep_result(old, storage / "of-old")
+    make_older(old, 60)
 
     result = maintain()
 
     assert (result.files_merged, result.files_written, result.files_waiting) == (4, 1, 5)
     assert result.versions > 3
-    assert (result.runs, result.artifacts) == (2, 2)
+    assert (result.runs, result.artifacts, result.results) == (2, 3, 1)
     assert [is_there(run) for run in (first, old, last)] == [False, False, True]
     with connect(lake, read_only=True) as reader:
         assert reader.execute("select count(*), max(id) from rows").fetchall() == [(400, 399)]
     shown = table()
     assert shown["lake: small files merged into 1"] == (4, None)
     assert shown["Prefect: flow runs removed"] == (2, None)
+    assert shown["Prefect: results removed"] == (1, 6)
 
     with cluster.connect(lake.database) as catalog:
         catalog.execute(
@@ -164,24 +148,24 @@ def test_it_says_what_it_freed_in_the_lake_and_on_the_server(
 def test_runs_of_floe_go_with_what_they_started_and_the_last_of_a_deployment_stays_with_it(
     deployment: UUID,
 ) -> None:
-    elsewhere = deployed()
+    elsewhere = deployed(kept_busy)
     first, second, last = (old_run(days, deployment) for days in (90, 80, 70))
     gone = [first, child := old_run(90, parent=first), old_run(90, parent=child), second]
     started = old_run(70, elsewhere, parent=last)
     kept = [last, child := old_run(70, parent=last), old_run(70, parent=child), started]
     # The last run of its deployment: of the run that started it the others are gone.
     kept.append(old_run(60, elsewhere, parent=second))
-    assert prune(datetime.now(UTC) - timedelta(days=30)) == (4, 4)
+    assert prune(datetime.now(UTC) - timedelta(days=30))[:2] == (4, 4)
     assert [is_there(run) for run in gone + kept] == [False] * 4 + [True] * 5
     with get_client(sync_client=True) as client:
         client.delete_deployment(elsewhere)
 
 
 def test_runs_of_nobody_and_of_the_deployments_of_others_stay(deployment: UUID) -> None:
-    foreign = deployed(ours=False)
+    foreign = deployed(kept_busy, ours=False)
     ours = [old_run(50, deployment), old_run(40, deployment)]
     others = [old_run(90, foreign), old_run(80, foreign), old_run(90), old_run(80)]
-    assert prune(datetime.now(UTC) - timedelta(days=30)) == (1, 1)
+    assert prune(datetime.now(UTC) - timedelta(days=30))[:2] == (1, 1)
     assert [is_there(run) for run in ours + others] == [False] + [True] * 5
 
 
