@@ -31,6 +31,7 @@ from lambda_csv_loader.settings import ObjectStoreSettings, load_settings
 if TYPE_CHECKING:
     from prefect_aws import AwsCredentials, S3Bucket
 
+    from lambda_csv_loader.dead_letters import DeadLetters
     from lambda_csv_loader.load import Loader
 
 
@@ -91,10 +92,17 @@ class LandingBucket(StrictBlock):
         Raises:
             QueueUnavailable: SQS does not answer.
         """
-        if self._queues is None:
-            self._queues = Queues(self._settings())
-        depths: QueueDepths = self._queues.depths()
-        return depths
+        return self._opened_queues().depths()
+
+    def dead_letters(self) -> DeadLetters:
+        """Return how many dead letters there are of each dataset; they stay where they are.
+
+        Raises:
+            QueueUnavailable: SQS does not answer, or somebody else has some of them in hand.
+        """
+        from lambda_csv_loader.dead_letters import dead_letters
+
+        return dead_letters(self._opened_queues(), self.bucket, self.loader().contracts.names())
 
     def load_files(
         self, refs: Sequence[ObjectRef], request_id: str, *, again: bool = False
@@ -153,6 +161,12 @@ class LandingBucket(StrictBlock):
         from prefect_aws import S3Bucket
 
         return S3Bucket(bucket_name=self.bucket, credentials=self.credentials(), bucket_folder=folder)
+
+    def _opened_queues(self) -> Queues:
+        if self._queues is None:
+            self._queues = Queues(self._settings())
+        queues: Queues = self._queues
+        return queues
 
     def _invoke(self, refs: Sequence[ObjectRef]) -> dict[str, FloeError]:
         if self._function is None:

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from blocks.errors import ConfigurationError
 from blocks.metabase_settings import MetabaseSettings
 from lambda_csv_loader.ducklake import DuckLakeSettings
-from lambda_csv_loader.settings import ObjectStoreSettings, SnowflakeSettings
+from lambda_csv_loader.settings import LoaderSettings, ObjectStoreSettings, SnowflakeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,3 +178,10 @@ def load_settings() -> Settings:
             f"The settings are incomplete: {wrong}",
             next_command="`floe up` for the laptop, or set these variables",
         ) from None
+
+
+def loader_settings(settings: Settings) -> LoaderSettings:
+    """Return what the loader is told here, where it is not a function of its own."""
+    return LoaderSettings.model_validate(
+        {"object_store": settings.object_store.model_dump(), "warehouse": settings.warehouse.model_dump()}
+    )

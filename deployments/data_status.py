@@ -13,11 +13,13 @@ from typing import Literal, NamedTuple
 from rich.table import Table
 
 from blocks.errors import FloeError
-from blocks.settings import Settings
+from blocks.settings import Settings, loader_settings
 from blocks.sync_log import last_good_syncs
 from blocks.warehouse import Cursor, Warehouse
 from deployments.connection import ConnectionDeclaration
 from deployments.provision_changes import in_words
+from lambda_csv_loader.contract import Contracts
+from lambda_csv_loader.dead_letters import dead_letters
 from lambda_csv_loader.queues import Queues
 
 State = Literal["good", "notice", "bad"]
@@ -82,7 +84,7 @@ def data_lines(
     warehouse = Warehouse(target=settings.warehouse, reader_role=settings.reader_role)
     return [
         *_answered("warehouse", lambda: _of_warehouse(warehouse, declarations, now)),
-        *_answered("queue", lambda: _of_queues(Queues(settings.object_store))),
+        *_answered("queue", lambda: _of_queues(settings)),
     ]
 
 
@@ -176,11 +178,19 @@ def _of_files(cursor: Cursor, now: datetime) -> Iterator[Line]:
         yield Line(f"files {dataset}", "bad" if refused else "good", words)
 
 
-def _of_queues(queues: Queues) -> Iterator[Line]:
+def _of_queues(settings: Settings) -> Iterator[Line]:
+    queues = Queues(settings.object_store)
     depths = queues.depths()
     yield Line("queue", "good", f"{depths.visible} waiting, {depths.in_flight} in work")
     if depths.dead:
-        words = f"{depths.dead}. Next: floe files status, then floe files replay --dead-letters"
+        yield from _answered("dead letters", lambda: _of_dead_letters(queues, settings))
+
+
+def _of_dead_letters(queues: Queues, settings: Settings) -> Iterator[Line]:
+    loading = loader_settings(settings)
+    found = dead_letters(queues, loading.object_store.bucket, Contracts(loading.datasets).names())
+    if words := found.in_words():
+        words += ". Next: floe files status, then floe files replay --dead-letters"
         yield Line("dead letters", "bad", words)
 
 

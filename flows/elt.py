@@ -17,6 +17,7 @@ from blocks.errors import FloeError
 from flows.attached_runs import ended_run
 from flows.called_flows import as_ours
 from flows.crashes import refuse_after_crashes
+from flows.dead_letters import refuse_strays
 from flows.ingest_csv import ingest_csv
 from flows.latest_only import skipped_for_newer
 from flows.reconcile import reconcile
@@ -68,6 +69,7 @@ def elt(
         RunNotCompleted: a run on another host was cancelled.
         RunCrashed: a run on another host crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
+        StrayDeadLetters: all is done, and messages about files of no declared dataset were given up.
     """
     refuse_after_crashes("floe logs worker-dbt-host, then floe run")
     if (skipped := skipped_for_newer()) is not None:
@@ -89,6 +91,9 @@ def elt(
     if dashboards:
         times.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
     times.show("How the time divides")
+    if datasets:
+        # Last: what is of no dataset keeps no mart from its readers.
+        refuse_strays()
     return None
 
 

@@ -50,7 +50,7 @@ class BadPrefix(PermanentError):
 
 
 class FilesStuck(PermanentError):
-    """Files could not be loaded, or messages lie in the dead-letter queue."""
+    """Files could not be loaded, or messages about them lie in the dead-letter queue."""
 
 
 class QuarantinedFile(BaseModel):
@@ -119,7 +119,8 @@ def ingest_csv(
     Raises:
         NoContract: the dataset is not declared.
         BadPrefix: the prefix reaches beyond the dataset.
-        FilesStuck: a file could be neither loaded nor refused, or the dead-letter queue is not empty.
+        FilesStuck: a file could be neither loaded nor refused, or the dead-letter queue tells of one. For
+            what is there of other datasets their runs answer, and `elt` for what is of none.
         StoreUnavailable, QueueUnavailable, WarehouseUnavailable: no answer, several times in a row.
     """
     steps, until_then = Steps(first_pause_seconds), time.monotonic() + wait_seconds
@@ -139,7 +140,7 @@ def ingest_csv(
         failures = _sweep(steps, landing, files, bar)
         result = files.result(loaded_before)
         _publish(landing, files, result)
-        steps.run("see that no file is stuck", lambda: _fail_if_stuck(landing, files, failures))
+        steps.run("see that no file is stuck", lambda: _fail_if_stuck(landing, dataset, files, failures))
         return result
     finally:
         landing.close()
@@ -403,7 +404,9 @@ def _publish(landing: LandingBucket, files: _Files, result: IngestResult) -> Non
             )
 
 
-def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, FloeError]) -> None:
+def _fail_if_stuck(
+    landing: LandingBucket, dataset: str, files: _Files, failures: dict[str, FloeError]
+) -> None:
     stuck = [ref.key for ref in files.pending if _is_there(landing, ref.key)]
     if stuck:
         said = {key: failures[key].what if key in failures else "not in the ledger" for key in stuck[:5]}
@@ -413,13 +416,17 @@ def _fail_if_stuck(landing: LandingBucket, files: _Files, failures: dict[str, Fl
             state="they are in the bucket, nothing of them is in the warehouse",
             next_command="floe files status",
         )
-    dead = landing.depths().dead
-    if dead:
+    dead = landing.dead_letters()
+    own = dead.by_dataset.get(dataset, 0)
+    if own or dead.unread:
+        unread = f" and {dead.unread} that could not be looked at" if dead.unread else ""
         raise FilesStuck(
-            f"{dead} messages lie in the dead-letter queue",
+            f"{own} messages about {dataset}{unread} lie in the dead-letter queue",
             state="the files they tell of are in the bucket",
             next_command="floe files status, then floe files replay --dead-letters",
         )
+    if others := dead.in_words():
+        get_run_logger().warning("In the dead-letter queue, though none is of %s: %s", dataset, others)
 
 
 def _is_there(landing: LandingBucket, key: str) -> bool:

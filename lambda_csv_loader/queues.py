@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,21 @@ from lambda_csv_loader.errors import TransientError
 from lambda_csv_loader.object_store import client
 from lambda_csv_loader.settings import ObjectStoreSettings
 
-REDRIVE_WAIT_SECONDS = 1
+WAIT_SECONDS = 1
+BATCH = 10
+LOOKED_AT = 1000
+"""Dead letters that are read to tell whose they are; more come from one cause."""
+LOOK_SECONDS = 60
+"""The longest that a look hides a dead letter from others; it is given back as soon as all are read."""
 _VISIBLE, _IN_FLIGHT = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 
 class QueueUnavailable(TransientError):
     """SQS does not answer."""
+
+
+class QueueRefused(QueueUnavailable):
+    """SQS answers that the role may not do this."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,34 @@ class Queues:
         queue, dead = self._counts(self._queue), self._counts(self._dead)
         return QueueDepths(visible=queue[_VISIBLE], in_flight=queue[_IN_FLIGHT], dead=sum(dead.values()))
 
+    def dead_bodies(self) -> tuple[list[str], int]:
+        """Return what the dead letters say, and how many were not read; all of them stay where they are.
+
+        Raises:
+            QueueUnavailable: try again; also when somebody else has some of them in hand.
+        """
+        expected = sum(self._counts(self._dead).values())
+        held: dict[str, dict[str, Any]] = {}
+        try:
+            with _sorted_errors(self._dead):
+                while len(held) < min(expected, LOOKED_AT):
+                    found = {each["MessageId"]: each for each in self._receive_dead(LOOK_SECONDS)}
+                    if not found.keys() - held.keys():
+                        break
+                    held |= found
+        except QueueRefused:
+            return [], expected
+        finally:
+            self._give_back(held.values())
+        missing = max(0, expected - len(held))
+        if missing and len(held) < LOOKED_AT:
+            raise QueueUnavailable(
+                f"{missing} of {expected} dead letters could not be read: somebody else has them in hand",
+                state="they stay in the dead-letter queue",
+                next_command="floe files status, a minute later",
+            )
+        return [each["Body"] for each in held.values()], missing
+
     def redrive(self) -> int:
         """Move every message of the dead-letter queue back to the queue; return how many.
 
@@ -72,10 +109,23 @@ class Queues:
             answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=[_VISIBLE, _IN_FLIGHT])
         return {name: int(answer["Attributes"][name]) for name in (_VISIBLE, _IN_FLIGHT)}
 
-    def _receive_dead(self) -> list[dict[str, Any]]:
+    def _give_back(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Let others see dead letters at once, which they else do after LOOK_SECONDS."""
+        entries = [
+            {"Id": str(number), "ReceiptHandle": each["ReceiptHandle"], "VisibilityTimeout": 0}
+            for number, each in enumerate(messages)
+        ]
+        with suppress(BotoCoreError, ClientError):
+            for start in range(0, len(entries), BATCH):
+                self._client.change_message_visibility_batch(
+                    QueueUrl=self._dead, Entries=entries[start : start + BATCH]
+                )
+
+    def _receive_dead(self, hidden_seconds: int | None = None) -> list[dict[str, Any]]:
+        hidden = {} if hidden_seconds is None else {"VisibilityTimeout": hidden_seconds}
         # A short poll asks only some of SQS's servers and may find nothing where there is something.
         answer = self._client.receive_message(
-            QueueUrl=self._dead, MaxNumberOfMessages=10, WaitTimeSeconds=REDRIVE_WAIT_SECONDS
+            QueueUrl=self._dead, MaxNumberOfMessages=BATCH, WaitTimeSeconds=WAIT_SECONDS, **hidden
         )
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages
@@ -86,7 +136,8 @@ def _sorted_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise QueueUnavailable(
+        refused = isinstance(error, ClientError) and "AccessDenied" in error.response["Error"]["Code"]
+        raise (QueueRefused if refused else QueueUnavailable)(
             f"The queue {url.rsplit('/', 1)[-1]} does not answer: {type(error).__name__}",
             next_command="floe status",
         ) from None

@@ -37,16 +37,21 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="also list the files that are loaded")] = False,
 ) -> None:
     """Show what became of each file, and what waits in the queues."""
+    from lambda_csv_loader.dead_letters import dead_letters
     from lambda_csv_loader.queues import Queues
 
     settings = _settings()
-    depths = Queues(settings.object_store).depths()
+    queues = Queues(settings.object_store)
+    depths = queues.depths()
     with closing(_loader(settings)) as loader:
         for name in [dataset] if dataset else loader.contracts.names():
             loader.contracts.get(name)
             _show(loader, name, every)
+        declared = loader.contracts.names()
     console.print(f"Queue: {depths.visible} waiting, {depths.in_flight} in work, {depths.dead} dead letters")
     if depths.dead:
+        dead = dead_letters(queues, settings.object_store.bucket, declared)
+        console.print(f"Dead letters: {dead.in_words()}")
         console.print("Deliver dead letters again: floe files replay --dead-letters")
 
 
@@ -80,13 +85,9 @@ def replay(
 
 
 def _settings() -> LoaderSettings:
-    from blocks.settings import load_settings
-    from lambda_csv_loader.settings import LoaderSettings
+    from blocks.settings import load_settings, loader_settings
 
-    settings = load_settings()
-    return LoaderSettings.model_validate(
-        {"object_store": settings.object_store.model_dump(), "warehouse": settings.warehouse.model_dump()}
-    )
+    return loader_settings(load_settings())
 
 
 def _loader(settings: LoaderSettings) -> Loader:

@@ -103,7 +103,7 @@ def test_refused_files_dead_letters_and_published_marts_are_told(stack: FileStac
     assert lines["files stock"].state == "bad"
     assert "1 loaded" in lines["files stock"].words and "1 quarantined" in lines["files stock"].words
     assert lines["files stock"].words.endswith("Next: floe files status stock")
-    assert lines["dead letters"].words.startswith("1. Next: floe files status")
+    assert lines["dead letters"].words.startswith("1 of no declared dataset. Next: floe files status")
     assert lines["marts"] == Line("marts", "good", "1 published 0 s ago")
 
 

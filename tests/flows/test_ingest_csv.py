@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from file_stack import STOCK, FileStack, StoreProcess, handler_environment, new_stack, running_store
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.object_store import LandingBucket
 from blocks.settings import ObjectStoreSettings
+from flows.dead_letters import StrayDeadLetters
+from flows.elt import elt
 from flows.ingest_csv import BadPrefix, FilesStuck, IngestResult, ingest_csv
 from lambda_csv_loader.contract import NoContract
 from tests.flaky_port import FlakyPort, flaky_port
@@ -175,11 +178,52 @@ def test_prefix_and_days_choose_files(stack: FileStack, dataset: str) -> None:
     assert ingest_csv(dataset, since="2000-01-01").newly_loaded == 1  # type: ignore[arg-type]
 
 
-def test_a_dead_letter_fails_the_run(stack: FileStack, dataset: str) -> None:
+def bury(stack: FileStack, body: str) -> None:
+    stack.sqs.send_message(QueueUrl=stack.store.dead_letter_queue_url, MessageBody=body)
+
+
+def test_a_dead_letter_fails_the_run_of_its_own_dataset_and_no_other(
+    stack: FileStack, dataset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stack.contract(other := f"other_{dataset}", STOCK)
+    for name in (dataset, other):
+        stack.put(f"landing/{name}/a.csv", HEAD + "1,1,1\n")
+    stack.drain()
+    created = {"bucket": {"name": stack.store.bucket}, "object": {"key": f"landing/{dataset}/a.csv"}}
+    bury(stack, json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": created}]}))
+    with pytest.raises(FilesStuck, match=f"1 messages about {dataset} lie in the dead-letter queue\n"):
+        ingest_csv(dataset)
+    assert ingest_csv(other).loaded == 1
+    assert f"none is of {other}: 1 of {dataset}" in caplog.text
+
+
+@pytest.mark.thorough
+def test_a_dead_letter_of_no_dataset_fails_the_daily_run_when_it_has_done_everything(
+    stack: FileStack, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    @flow
+    def build() -> None:
+        built.append("marts")
+
+    monkeypatch.setattr("flows.elt.transform", build)
     stack.put(f"landing/{dataset}/a.csv", HEAD + "1,1,1\n")
     stack.drain()
-    stack.sqs.send_message(QueueUrl=stack.store.dead_letter_queue_url, MessageBody="poison")
-    with pytest.raises(FilesStuck, match="1 messages lie in the dead-letter queue"):
+    bury(stack, "poison")
+    with pytest.raises(StrayDeadLetters, match="1 messages in the dead-letter queue tell of no file"):
+        elt(sources=[], datasets=[dataset], dashboards=False)
+    assert built == ["marts"]
+    stack.lose_events()
+    elt(sources=[], datasets=[dataset], dashboards=False)
+
+
+def test_dead_letters_that_nobody_could_look_at_fail_every_run(
+    stack: FileStack, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(stack, "poison")
+    monkeypatch.setattr("lambda_csv_loader.queues.LOOKED_AT", 0)
+    with pytest.raises(FilesStuck, match=f"0 messages about {dataset} and 1 that could not be looked at"):
         ingest_csv(dataset)
 
 

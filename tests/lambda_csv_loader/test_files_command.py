@@ -59,5 +59,6 @@ def test_status_and_replay(stack: FileStack) -> None:
 
 def test_dead_letters_are_delivered_again(stack: FileStack) -> None:
     stack.sqs.send_message(QueueUrl=stack.store.dead_letter_queue_url, MessageBody="{}")
+    assert "0 in work, 1 dead letters\nDead letters: 1 of no declared dataset\n" in run("status").stdout
     assert run("replay", "--dead-letters").stdout == "1 messages moved back to the queue\n"
     stack.lose_events()
