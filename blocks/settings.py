@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.errors import ConfigurationError
@@ -165,11 +166,18 @@ def load_settings() -> Settings:
         ConfigurationError: a setting is missing or wrong; the message names each one.
     """
     stack_env = home_folder() / "stack.env"
+    of_stack = stack_env if on_laptop() and stack_env.exists() else None
     try:
-        return Settings(
-            home=home_folder(), _env_file=stack_env if on_laptop() and stack_env.exists() else None
-        )
+        return Settings(home=home_folder(), _env_file=of_stack)
     except ValidationError as error:
+        missing = [str(problem["loc"][0]).upper() for problem in error.errors() if _is_room_missing(problem)]
+        if on_laptop() and of_stack is None and len(missing) == error.error_count():
+            names = ", ".join(f"FLOE_{name}__..." for name in missing)
+            raise ConfigurationError(
+                f"No stack runs in {home_folder()}, and no variables say where another is: {names}",
+                state="nothing was asked or changed",
+                next_command="floe up, or set these variables",
+            ) from None
         wrong = "; ".join(
             f"FLOE_{'__'.join(str(part).upper() for part in problem['loc']) or '*'}: {problem['msg']}"
             for problem in error.errors(include_input=False)
@@ -178,6 +186,11 @@ def load_settings() -> Settings:
             f"The settings are incomplete: {wrong}",
             next_command="`floe up` for the laptop, or set these variables",
         ) from None
+
+
+def _is_room_missing(problem: ErrorDetails) -> bool:
+    """Tell whether of a whole room no variable is set."""
+    return problem["type"] == "missing" and len(problem["loc"]) == 1
 
 
 def loader_settings(settings: Settings) -> LoaderSettings:

@@ -16,6 +16,7 @@ from rich.table import Table
 from blocks.errors import ConfigurationError
 from blocks.settings import load_settings
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect
+from lambda_csv_loader.writer import WarehouseUnavailable
 
 ROWS_SHOWN = 200
 GREETING = (
@@ -35,6 +36,7 @@ def shell(command: str | None, console: Console) -> int:
 
     Raises:
         ConfigurationError: the warehouse is not DuckLake; Snowflake has shells of its own.
+        WarehouseUnavailable: it does not answer.
     """
     settings = load_settings().warehouse
     if not isinstance(settings, DuckLakeSettings):
@@ -42,7 +44,7 @@ def shell(command: str | None, console: Console) -> int:
             "floe sql opens DuckLake only: with Floe's own role in Snowflake it would not be read-only",
             next_command="snow sql, or a worksheet, with a role that reads the schemas marts and ops",
         )
-    connection = connect(settings, read_only=True)
+    connection = _opened(settings)
     try:
         if command is not None:
             return 0 if _run(connection, command, console) else 1
@@ -52,6 +54,18 @@ def shell(command: str | None, console: Console) -> int:
         return 0
     finally:
         connection.close()
+
+
+def _opened(settings: DuckLakeSettings) -> duckdb.DuckDBPyConnection:
+    try:
+        return connect(settings, read_only=True)
+    except duckdb.IOException as error:
+        why = str(error).splitlines()[0].rpartition(": ")[2]
+        raise WarehouseUnavailable(
+            f"The warehouse's catalog at {settings.host}:{settings.port} does not answer: {why}",
+            state="nothing was read",
+            next_command="floe status",
+        ) from None
 
 
 def _read() -> str | None:
