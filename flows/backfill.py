@@ -30,7 +30,7 @@ from blocks.warehouse import Warehouse
 from flows.attached_runs import POLL_SECONDS, ended_run
 from flows.called_flows import as_ours
 from flows.crashes import refuse_after_crashes
-from flows.ingest_csv import look
+from flows.dataset_files import DatasetFiles
 from flows.retries import FIRST_PAUSE_SECONDS, FirstPauseSeconds, Steps, by_class
 from flows.runs_elsewhere import require_completed, require_deployments
 from flows.transform import transform
@@ -180,8 +180,8 @@ def _now(part: Part) -> str:
     if isinstance(part.asked, FilesBackfill):
         asked = part.asked
         with closing(cast(LandingBucket, LandingBucket.load("landing"))) as landing:
-            files, waiting = look(landing, asked.dataset, asked.prefix, asked.since, asked.until, asked.again)
-        return f"{files:,} files, {waiting:,} of them to load"
+            files = DatasetFiles(landing, asked.dataset, asked.prefix, asked.since, asked.until, asked.again)
+        return f"{files.total:,} files, {len(files.pending):,} of them to load"
     return _rows(part.asked) if part.asked is not None else ""
 
 

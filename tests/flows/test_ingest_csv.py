@@ -18,9 +18,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from blocks.object_store import LandingBucket
 from blocks.settings import ObjectStoreSettings
+from flows.dataset_files import BadPrefix, IngestResult
 from flows.dead_letters import StrayDeadLetters
 from flows.elt import elt
-from flows.ingest_csv import BadPrefix, FilesStuck, IngestResult, ingest_csv
+from flows.ingest_csv import FilesStuck, ingest_csv
 from lambda_csv_loader.contract import NoContract
 from tests.flaky_port import FlakyPort, flaky_port
 from tests.step_runs import tries
