@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from blocks.errors import ConfigurationError, TransientError
 from deployments.local.sample.event_log import RowChange
 from deployments.local.sample.generate import connect_source
-from deployments.local.sample.tables import CHANGING, TABLES
+from deployments.local.sample.tables import CHANGING, CHANGING_RARELY, TABLES
 
 _SIMULATION_LOCK = 7_203_001  # any number, the same for every simulator
 _LOCK_TIMEOUT = "30s"
@@ -94,7 +94,8 @@ class Company:
         """
         for source, tables in CHANGING.items():
             connection = self._connections[source]
-            names = sql.SQL(", ").join(sql.Identifier("public", table) for table in tables)
+            written = tables + CHANGING_RARELY.get(source, ())
+            names = sql.SQL(", ").join(sql.Identifier("public", table) for table in written)
             try:
                 connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'".encode())
                 connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(names))

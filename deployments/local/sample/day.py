@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from deployments.local.sample.company import Company
 from deployments.local.sample.event_log import Operation, Row, RowChange, json_value
-from deployments.local.sample.tables import PRIMARY_KEYS, TABLES
+from deployments.local.sample.tables import CHANGING, PRIMARY_KEYS, TABLES
 
 _OPENING: Final = time(6, tzinfo=UTC)
 _SOURCE_OF: Final = {table: source for source, tables in TABLES.items() for table in tables}
+_STAMPED: Final = {table for tables in CHANGING.values() for table in tables}
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -63,7 +64,7 @@ class BusinessDay:
         row: dict[str, Any] = dict.fromkeys(self._columns[table]) | dict(values)
         if unknown := row.keys() - set(self._columns[table]):
             raise KeyError(f"{table} has no {sorted(unknown)}")
-        self._add("insert", kind, at, table, row, None, row | {"updated_at": at})
+        self._add("insert", kind, at, table, row, None, row | _stamp(table, at))
 
     def update(
         self, kind: str, at: datetime, table: str, row: Mapping[str, Any], values: Mapping[str, Any]
@@ -71,8 +72,8 @@ class BusinessDay:
         """Plan new values for a row read as `row`; those equal to the present ones are left out."""
         changed = {name: value for name, value in values.items() if value != row[name]}
         if changed:
-            before = {name: row[name] for name in [*changed, "updated_at"]}
-            self._add("update", kind, at, table, row, before, changed | {"updated_at": at})
+            before = {name: row[name] for name in [*changed, *_stamp(table, at)]}
+            self._add("update", kind, at, table, row, before, changed | _stamp(table, at))
 
     def delete(self, kind: str, at: datetime, table: str, row: Mapping[str, Any]) -> None:
         """Plan the deletion of a row read as `row` with all its columns."""
@@ -157,6 +158,10 @@ class BusinessDay:
                 after=_values(after),
             )
         )
+
+
+def _stamp(table: str, at: datetime) -> dict[str, datetime]:
+    return {"updated_at": at} if table in _STAMPED else {}
 
 
 def _key(table: str, row: Mapping[str, Any]) -> tuple[int, ...]:

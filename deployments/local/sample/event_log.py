@@ -11,15 +11,18 @@ One line per changed row:
      "before": {...}, "after": {...}}
 
 `before` and `after` hold the changed columns of an update, all columns of an inserted (`before` is
-null) or deleted (`after` is null) row, always with `updated_at`. Money and dates are strings. Rows
-of one business transaction share `at`. Two more sorts of line have `operation` "land" (a file: `key`,
-`rows`, `sha256`) and "end_of_day" (`seed`, `scale`).
+null) or deleted (`after` is null) row, always with `updated_at` where the table has one. Money and dates
+are strings. Rows of one business transaction share `at`. Two more sorts of line have `operation` "land"
+(a file: `key`, `rows`, `sha256`) and "end_of_day" (`seed`, `scale`).
 
 Kinds: new_customer, move (a new address row, and the customer pointed to it), address_change (the
 address row overwritten), email_change, price_change (a new version of the item), price_correction,
 new_order, unknown_customer (an order of nobody known), late_sale (sold days ago, entered today),
 return, correction (of an earlier sale line), new_week (the stock file); and where deletions are asked
-for, customer_deleted, sale_line_deleted.
+for, customer_deleted, sale_line_deleted. Where rare events are asked for, also buyer_deleted,
+return_after_deletion, late_change (its transaction began at `at`, days before `day`, and was committed on
+`day`: a sync may have read later changes by then), promotion_change, new_promotion, promotion_deleted,
+other_promotion (a sale line is put down to another one).
 """
 
 from __future__ import annotations

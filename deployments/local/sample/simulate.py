@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -27,7 +27,7 @@ from pathlib import Path
 import psycopg
 
 from blocks.errors import ConfigurationError, TransientError
-from deployments.local.sample.activities import EVERY_DAY, WITH_DELETIONS
+from deployments.local.sample.activities import EVERY_DAY, RARE, WITH_DELETIONS, Activity
 from deployments.local.sample.activities.inventory import count_stock
 from deployments.local.sample.company import Company
 from deployments.local.sample.day import BusinessDay
@@ -85,6 +85,7 @@ def simulate(
     event_log: Path,
     *,
     deletions: bool = False,
+    rare: bool = False,
 ) -> SimulationSummary:
     """Play the next business days of the sample company.
 
@@ -98,6 +99,8 @@ def simulate(
         seed: of the dice; each day derives its own from it.
         event_log: the JSON Lines file, continued; always the same one for one company.
         deletions: whether rows are also deleted.
+        rare: whether also happens what ordinary days spare a warehouse: buyers are deleted, changes are
+            committed days late, promotions change.
 
     Raises:
         ConfigurationError: no finished sample is there, or the log is not this company's.
@@ -110,6 +113,7 @@ def simulate(
             f"The number of days cannot be {days}", state="no day was played",
             next_command="floe simulate --days 1",
         )  # fmt: skip
+    activities = EVERY_DAY + (WITH_DELETIONS if deletions else ()) + (RARE if rare else ())
     played = _Played()
     with Company(sources) as company:
         log = EventLog(event_log)
@@ -119,7 +123,7 @@ def simulate(
                 played.completed = unfinished.day
                 played.days.append(unfinished)
             while len(played.days) < days:
-                played.days.append(_play_day(company, log, landing, seed, deletions))
+                played.days.append(_play_day(company, log, landing, seed, activities))
         except (psycopg.Error, OSError) as error:
             raise DayInterrupted(
                 f"Day {len(played.days) + 1} of {days} could not be played to its end: {str(error).strip()}",
@@ -129,12 +133,14 @@ def simulate(
     return played.summary()
 
 
-def _play_day(company: Company, log: EventLog, landing: Landing, seed: int, deletions: bool) -> PlayedDay:
+def _play_day(
+    company: Company, log: EventLog, landing: Landing, seed: int, activities: Sequence[Activity]
+) -> PlayedDay:
     company.begin_day()
     clock = company.clock()
     day = BusinessDay(company, clock.date(), seed, clock)
     stock = count_stock(day)
-    for activity in EVERY_DAY + (WITH_DELETIONS if deletions else ()):
+    for activity in activities:
         activity(day)
     played = PlayedDay(day.date, seed, company.scale, day.changes, [stock[0]] if stock else [])
     for source in TABLES:

@@ -34,11 +34,13 @@ class Played:
 
 
 def play(
-    initial: SampleDatabases, log: Path, days: int = 3, seed: int = SEED, *, deletions: bool = False
+    initial: SampleDatabases, log: Path, days: int = 3, seed: int = SEED, *, all_kinds: bool = False
 ) -> Played:
-    """Play days at once on a copy of the databases."""
+    """Play days at once on a copy of the databases, with deletions and rare events when asked to."""
     databases = initial.copy()
-    summary = simulate(databases.sources, databases.land, days, seed, log, deletions=deletions)
+    summary = simulate(
+        databases.sources, databases.land, days, seed, log, deletions=all_kinds, rare=all_kinds
+    )
     return Played(databases, log, summary)
 
 

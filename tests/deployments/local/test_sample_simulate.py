@@ -11,7 +11,7 @@ import pytest
 from deployments.local.sample.event_log import RowChange, read_log
 from deployments.local.sample.simulate import simulate
 from tests.conftest import Cluster
-from tests.deployments.local.sample_databases import KEYS, SOURCES, SampleDatabases, Tables, generated
+from tests.deployments.local.sample_databases import KEYS, RARELY, SOURCES, SampleDatabases, Tables, generated
 from tests.deployments.local.sample_days import DAYS, FIRST_FILE, SEED, Played, play, three_days
 
 
@@ -32,9 +32,9 @@ def initial_rows(initial: SampleDatabases) -> Tables:
 
 @pytest.fixture(scope="module")
 def with_deletions(initial: SampleDatabases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """Two days with another seed and with deletions."""
+    """Two days with another seed, with deletions and rare events."""
     log = tmp_path_factory.mktemp("with_deletions") / "events.jsonl"
-    played = play(initial, log, days=2, seed=SEED + 1, deletions=True)
+    played = play(initial, log, days=2, seed=SEED + 1, all_kinds=True)
     yield played
     played.databases.drop()
 
@@ -46,7 +46,7 @@ def replayed(rows: Tables, log: Path) -> Tables:
         if event["operation"] in ("land", "end_of_day"):
             continue
         name = event["source"], event["table"]
-        assert tuple(event["key"]) == KEYS[name]
+        assert tuple(event["key"]) == (KEYS | RARELY)[name]
         key, table = tuple(event["key"].values()), state[name]
         if event["operation"] == "insert":
             assert key not in table
@@ -71,18 +71,49 @@ def test_replaying_the_log_over_the_initial_rows_gives_the_final_rows(
     assert replayed(initial_rows, played.log) == final
 
 
-def test_replaying_holds_with_deletions_too(with_deletions: Played, initial_rows: Tables) -> None:
-    assert with_deletions.summary.kinds["customer_deleted"] > 0
-    assert with_deletions.summary.kinds["sale_line_deleted"] > 0
+def test_replaying_holds_with_deletions_and_rare_events_too(
+    with_deletions: Played, initial_rows: Tables
+) -> None:
+    assert set(with_deletions.summary.kinds) >= {
+        "customer_deleted", "sale_line_deleted", "buyer_deleted", "return_after_deletion", "late_change",
+        "promotion_change", "new_promotion", "other_promotion",
+    }  # fmt: skip
     assert replayed(initial_rows, with_deletions.log) == with_deletions.rows
 
 
-def test_deleted_customers_never_bought_nor_returned_anything(with_deletions: Played) -> None:
-    known = {sk for (sk,) in with_deletions.rows["crm", "customer"]}
+def deleted(played: Played, kind: str) -> dict[object, datetime]:
+    """Return the customers who were deleted by one kind of event, and when."""
+    return {change.key["c_customer_sk"]: change.at for change in played.changes if change.kind == kind}
+
+
+def customers_of(rows: dict[tuple[int, ...], dict[str, object]]) -> set[object]:
+    """Return the customers in rows of sales or returns."""
+    return {row[column] for row in rows.values() for column in row if column.endswith("_customer_sk")}
+
+
+def test_of_deleted_customers_only_buyers_bought_or_returned_anything(with_deletions: Played) -> None:
+    found: set[object] = set()
     for (_, table), rows in with_deletions.rows.items():
-        columns = [column for column in next(iter(rows.values())) if column.endswith("_customer_sk")]
         if table != "customer":
-            assert {row[column] for row in rows.values() for column in columns} <= known | {None}
+            found |= customers_of(rows)
+    assert found.isdisjoint(deleted(with_deletions, "customer_deleted"))
+    assert found >= set(deleted(with_deletions, "buyer_deleted"))
+
+
+def test_what_was_sold_before_a_deletion_comes_back_after_it(with_deletions: Played) -> None:
+    gone = deleted(with_deletions, "buyer_deleted")
+    returns = [change for change in with_deletions.changes if change.kind == "return_after_deletion"]
+    for change in returns:
+        assert gone[(change.after or {})[f"{change.table[0]}r_refunded_customer_sk"]] < change.at
+
+
+def test_a_late_change_began_days_before_what_else_its_day_brings(with_deletions: Played) -> None:
+    events = map(json.loads, with_deletions.log.read_text(encoding="utf-8").splitlines())
+    late = [event for event in events if event.get("kind") == "late_change"]
+    assert {event["table"] for event in late} == {
+        "customer", "customer_address", "catalog_sales", "web_sales",
+    }  # fmt: skip
+    assert all(event["at"][:10] < event["day"] for event in late)
 
 
 def test_tables_that_do_not_change_stay_as_they_were(played: Played, initial: SampleDatabases) -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from deployments.local.sample.activities import corrections, customers, deletions, items, orders, returns
+from deployments.local.sample.activities import (
+    corrections,
+    customers,
+    deletions,
+    items,
+    late_changes,
+    orders,
+    promotions,
+    returns,
+)
 from deployments.local.sample.day import BusinessDay
 
-EVERY_DAY: Final[tuple[Callable[[BusinessDay], None], ...]] = (
+Activity = Callable[[BusinessDay], None]
+
+EVERY_DAY: Final[tuple[Activity, ...]] = (
     # Who moves, and what gets another price, does not buy or get sold on that day: so an order never
     # carries an address or price that had changed an hour earlier.
     customers.register,
@@ -22,7 +33,18 @@ EVERY_DAY: Final[tuple[Callable[[BusinessDay], None], ...]] = (
     corrections.correct,
 )
 
-WITH_DELETIONS: Final[tuple[Callable[[BusinessDay], None], ...]] = (
+WITH_DELETIONS: Final[tuple[Activity, ...]] = (
     deletions.delete_customers,
     deletions.delete_sale_lines,
+)
+
+RARE: Final[tuple[Activity, ...]] = (
+    deletions.delete_buyers,
+    returns.bring_back_after_deletion,
+    late_changes.change_late,
+    late_changes.correct_late,
+    promotions.launch,
+    promotions.change,
+    promotions.end,
+    promotions.put_down_to_others,
 )

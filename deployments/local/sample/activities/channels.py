@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,10 +69,13 @@ def sale_of(channel: Channel, line: dict[str, Any]) -> Sale:
     return Sale(**{name: line[f"{channel.sale}_{name}"] for name in _PRICES})
 
 
-def whole_lines(day: BusinessDay, channel: Channel, count: int) -> list[dict[str, Any]]:
-    """Return up to `count` random earlier sale lines, half of them recent, to return or correct.
+def whole_lines(
+    day: BusinessDay, channel: Channel, count: int, orders: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """Return up to `count` random earlier sale lines, to return or correct.
 
-    Only lines with all their prices, which nobody has returned and nothing is planned for.
+    They are of `orders`, or else half of them recent. Only lines with all their prices, which nobody has
+    returned and nothing is planned for.
     """
     prefix, order = channel.sale, f"{channel.sale}_order_number"
     priced = " and ".join(f"{prefix}_{name} is not null" for name in _PRICES)
@@ -80,7 +84,7 @@ def whole_lines(day: BusinessDay, channel: Channel, count: int) -> list[dict[str
         f"select * from public.{channel.sales}"
         f" where {order} = any(%s::bigint[]) and {prefix}_quantity > 0 and {priced}"
         f" order by {order}, {prefix}_item_sk",
-        _order_numbers(day, channel, 2 * count + 20),
+        _order_numbers(day, channel, 2 * count + 20) if orders is None else list(orders),
     )
     back = channel.back
     returned = {

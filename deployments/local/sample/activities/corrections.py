@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deployments.local.sample.activities.channels import CHANNELS, sale_of, whole_lines
+from typing import Any
+
+from deployments.local.sample.activities.channels import CHANNELS, Channel, sale_of, whole_lines
 from deployments.local.sample.day import BusinessDay
 from deployments.local.sample.prices import CENT, cents
 
@@ -12,11 +14,16 @@ def correct(day: BusinessDay) -> None:
     for channel in CHANNELS:
         moments = day.moments(max(2, day.count(channel.sales) // channel.lines_per_day // 50))
         for at, line in zip(moments, whole_lines(day, channel, len(moments)), strict=False):
-            sale = sale_of(channel, line)
-            if day.rng.random() < 0.5:
-                corrected = sale.corrected(quantity=sale.quantity + day.rng.randint(1, 5))
-            else:
-                lower = cents(sale.sales_price * day.rng.randint(50, 95) / 100)
-                price = lower if lower != sale.sales_price else sale.sales_price + CENT
-                corrected = sale.corrected(sales_price=price)
-            day.update("correction", at, channel.sales, line, corrected.columns(channel.sale))
+            day.update("correction", at, channel.sales, line, corrected(day, channel, line))
+
+
+def corrected(day: BusinessDay, channel: Channel, line: dict[str, Any]) -> dict[str, Any]:
+    """Return what a sale line has with another quantity or price."""
+    sale = sale_of(channel, line)
+    if day.rng.random() < 0.5:
+        other = sale.corrected(quantity=sale.quantity + day.rng.randint(1, 5))
+    else:
+        lower = cents(sale.sales_price * day.rng.randint(50, 95) / 100)
+        price = lower if lower != sale.sales_price else sale.sales_price + CENT
+        other = sale.corrected(sales_price=price)
+    return other.columns(channel.sale)

@@ -54,17 +54,24 @@ def change_addresses(day: BusinessDay) -> None:
     homes = set(inhabited)
     candidates = [row for row in day.sample("customer_address", 50) if row["ca_address_sk"] in homes]
     for at, address in zip(moments, candidates, strict=False):
-        street = _other(day, address, _STREET)
-        town = _other(day, address, _TOWN)
-        day.update("address_change", at, "customer_address", address, street | town)
+        day.update("address_change", at, "customer_address", address, other_place(day, address))
 
 
 def change_emails(day: BusinessDay) -> None:
     """Plan customers who give another e-mail address."""
     moments = day.moments(max(3, day.count("customer") // 500))
     for at, customer in zip(moments, day.sample("customer", len(moments)), strict=False):
-        email = _email(day.rng, customer, customer["c_customer_sk"])
-        day.update("email_change", at, "customer", customer, {"c_email_address": email})
+        day.update("email_change", at, "customer", customer, other_email(day, customer))
+
+
+def other_place(day: BusinessDay, address: dict[str, Any]) -> dict[str, Any]:
+    """Return another street and town than an address has."""
+    return _other(day, address, _STREET) | _other(day, address, _TOWN)
+
+
+def other_email(day: BusinessDay, customer: dict[str, Any]) -> dict[str, Any]:
+    """Return a new e-mail address of a customer."""
+    return {"c_email_address": _email(day.rng, customer, customer["c_customer_sk"])}
 
 
 def _new_address(day: BusinessDay, kind: str, at: Any) -> int:

@@ -19,10 +19,28 @@ def bring_back(day: BusinessDay) -> None:
     for channel in CHANNELS:
         moments = day.moments(max(3, day.count(channel.sales) // channel.lines_per_day // 10))
         for at, line in zip(moments, whole_lines(day, channel, len(moments)), strict=False):
-            _return(day, channel, at, line, day.rng.choice(reasons))
+            _return(day, "return", channel, at, line, day.rng.choice(reasons))
 
 
-def _return(day: BusinessDay, channel: Channel, at: datetime, line: dict[str, Any], reason: int) -> None:
+def bring_back_after_deletion(day: BusinessDay) -> None:
+    """Plan returns of what customers bought whom CRM has deleted since."""
+    reasons = day.company.values("accounting", "select r_reason_sk from public.reason order by 1")
+    customers = day.company.values("crm", "select c_customer_sk from public.customer")
+    for channel in CHANNELS:
+        orders = day.company.values(
+            "erp",
+            f"select distinct {channel.sale}_order_number from public.{channel.sales}"
+            f" where {channel.sale}_bill_customer_sk <> all(%s::bigint[])",
+            customers,
+        )
+        moments = day.moments(2)
+        for at, line in zip(moments, whole_lines(day, channel, len(moments), orders), strict=False):
+            _return(day, "return_after_deletion", channel, at, line, day.rng.choice(reasons))
+
+
+def _return(
+    day: BusinessDay, kind: str, channel: Channel, at: datetime, line: dict[str, Any], reason: int
+) -> None:
     sale, back = channel.sale, channel.back
     amounts = Return.draw(day.rng, sale_of(channel, line))
     amount, credit = channel.return_columns
@@ -47,4 +65,4 @@ def _return(day: BusinessDay, channel: Channel, at: datetime, line: dict[str, An
         "net_loss": amounts.net_loss,
     }
     named = {f"{back}_{column}": value for column, value in values.items()}
-    day.insert("return", at, channel.returns, named)
+    day.insert(kind, at, channel.returns, named)
