@@ -11,18 +11,26 @@ from pathlib import Path
 
 import duckdb
 
+from blocks import reconciliations
+from blocks.reconcile import Sides, reconcile_stream
+from blocks.source_database import SourceDatabase
+from blocks.warehouse_dialects import DUCKDB
 from deployments.connection import load_declarations
 from deployments.local.airbyte import worker
 from deployments.local.airbyte.job_spec import JobSpec, PostgresAddress, StreamSpec
 from deployments.local.airbyte.source_reader import SourceReader
 from deployments.local.sample.event_log import RowChange, read_log
 from deployments.local.sample.simulate import simulate
-from deployments.local.sample.tables import CHANGING, PRIMARY_KEYS, TABLES
+from deployments.local.sample.tables import CHANGING, CHANGING_RARELY, TABLES
+from deployments.reconcile_plans import reconcile_plan
 from lambda_csv_loader.ducklake import DuckLakeSettings, connect, sql_string
 from tests.deployments.local.sample_databases import SampleDatabases
 
 EXPECTED = Path(__file__).with_name("expected_marts.sql").read_text()
 SEED = 11
+# Rows of no other table are deleted or committed late.
+RECONCILED = {"crm": ("customer_address", "customer"), "erp": ("catalog_sales", "web_sales")}
+SYNCED = {source: tables + CHANGING_RARELY.get(source, ()) for source, tables in CHANGING.items()}
 
 
 @dataclass
@@ -48,12 +56,12 @@ class Company:
         return self.folder / "events.jsonl"
 
     def play(self, days: int) -> date:
-        """Play business days, deletions included; return the last one."""
+        """Play business days, deletions and rare events included; return the last one."""
         sources = self.databases.sources
-        played = simulate(sources, self.databases.land, days, SEED, self.log, deletions=True)
+        played = simulate(sources, self.databases.land, days, SEED, self.log, deletions=True, rare=True)
         return played.days[-1]
 
-    def sync(self, tables: Mapping[str, tuple[str, ...]] = CHANGING) -> None:
+    def sync(self, tables: Mapping[str, tuple[str, ...]] = SYNCED) -> None:
         """Replicate tables of the databases by the stand-in's own engine."""
         for declared in load_declarations():
             address = PostgresAddress(
@@ -118,16 +126,24 @@ class Company:
                 """
             )
 
-    def notice_deletes(self) -> None:
-        """Write a repair for each raw row that its source has deleted, as reconciliation does."""
-        with connect(self.lake) as connection:
-            connection.execute("load postgres_scanner")
-            for source, tables in CHANGING.items():
-                dsn = sql_string(self.databases.sources[source])
-                connection.execute(f"attach {dsn} as source (type postgres, read_only)")
-                for table in tables:
-                    _notice_deletes(connection, f"raw_{source}", table)
-                connection.execute("detach source")
+    def reconcile(self) -> None:
+        """Repair what the cursor has missed, deletes and late changes, as the flow `reconcile` does."""
+        for declared in load_declarations():
+            if declared.source not in RECONCILED:
+                continue
+            block = SourceDatabase(
+                host="127.0.0.1",
+                port=self.databases.cluster.port,
+                database=self.databases.names[declared.source],
+                user="floe",
+                password=self.databases.cluster.password,
+            )
+            with block.connect() as source, connect(self.lake) as lake:
+                reconciliations.prepare(lake)
+                sides = Sides(declared.source, source, lake, DUCKDB)
+                for stream in reconcile_plan(declared).streams:
+                    if stream.name in RECONCILED[declared.source]:
+                        reconcile_stream(sides, stream)
 
     def reckon(self) -> Path:
         """Replay the event log to its end and reckon what history and marts must be; return the database."""
@@ -184,15 +200,3 @@ def _apply(truth: duckdb.DuckDBPyConnection, event: RowChange) -> None:
     keys = {} if event.operation == "insert" else dict(event.key)
     statement = _statement(event.operation, event.table, tuple(after), tuple(keys))
     truth.execute(statement, [*after.values(), *keys.values()])
-
-
-def _notice_deletes(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
-    raw, repairs = f"lake.{schema}.{table}", f"lake.{schema}.__floe_repairs_{table}"
-    keys = PRIMARY_KEYS[table]
-    same = " and ".join(f"source_row.{key} = raw.{key}" for key in keys)
-    deleted = f"""
-        select raw.*, 'delete' as _floe_repair_action, now() as _floe_repaired_at
-        from {raw} as raw anti join source.public.{table} as source_row on {same}
-    """
-    connection.execute(f"create table if not exists {repairs} as {deleted} limit 0")
-    connection.execute(f"insert into {repairs} {deleted}")

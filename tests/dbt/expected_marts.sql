@@ -21,7 +21,12 @@ left join income_band on ib_income_band_sk = hd_income_band_sk
 left join date_dim on d_date_sk = c_first_sales_date_sk;
 
 create table if not exists states as select 0 as run, * from state limit 0;
-insert into states select getvariable('run'), * from state;
+-- A change time that went back, since a late transaction wrote over a later one, is none: as late as before.
+insert into states
+select getvariable('run'), * replace (greatest(changed_at, (
+    select max(changed_at) from states as earlier where earlier.customer_sk = state.customer_sk
+)) as changed_at)
+from state;
 
 -- A version per change time that some run has seen, with what the last run to see it saw; a deleted
 -- customer's last version once more, from just after the latest change that the run saw without them.
@@ -55,6 +60,83 @@ select
 
 create or replace table dim_customers as
 select * exclude (valid_from, valid_to, is_current) from dim_customers_history where is_current;
+
+-- What the run sees of each promotion, kept for all runs so far, and how late it is by the ERP's own clock.
+create or replace view promotion_state as
+select
+    p_promo_sk as promotion_sk, p_promo_id as promotion_id, p_promo_name as promotion_name, p_item_sk as item_sk,
+    began.d_date as start_date, ended.d_date as end_date, p_cost as promotion_cost,
+    p_response_target as response_target, p_purpose as purpose, p_channel_dmail = 'Y' as is_direct_mail,
+    p_channel_email = 'Y' as is_email, p_channel_catalog = 'Y' as is_catalog, p_channel_tv = 'Y' as is_tv,
+    p_channel_radio = 'Y' as is_radio, p_channel_press = 'Y' as is_press, p_channel_event = 'Y' as is_event,
+    p_channel_demo = 'Y' as is_demo, p_discount_active = 'Y' as is_discount_active
+from promotion
+left join date_dim as began on began.d_date_sk = p_start_date_sk
+left join date_dim as ended on ended.d_date_sk = p_end_date_sk;
+
+create table if not exists promotion_states as select 0 as run, * from promotion_state limit 0;
+insert into promotion_states select getvariable('run'), * from promotion_state;
+create table if not exists clocks (run int, clock timestamp);
+insert into clocks
+select getvariable('run'), timezone('UTC', max(updated_at)) from (
+    select updated_at from item
+    union all select updated_at from catalog_sales
+    union all select updated_at from web_sales
+);
+
+-- A version from each run on that sees other values than the run before; one more when it is gone.
+create or replace table dim_promotions_history as
+with seen as (
+    select seen.* exclude (run), clock as changed_at, false as is_deleted
+    from (from promotion_states except select * replace (run + 1 as run) from promotion_states) as seen
+    inner join clocks using (run)
+    where run <= getvariable('run')
+    union all
+    select gone.* exclude (run), clock + interval 1 microsecond, true
+    from promotion_states as gone
+    inner join clocks on clocks.run = gone.run + 1
+    where (gone.run + 1, gone.promotion_sk) not in (select (run, promotion_sk) from promotion_states)
+)
+select
+    * exclude (changed_at, is_deleted),
+    if(lag(changed_at) over promotion_versions is null, timestamp '1900-01-01', changed_at) as valid_from,
+    coalesce(lead(changed_at) over promotion_versions, timestamp '9999-12-31') as valid_to,
+    lead(changed_at) over promotion_versions is null as is_current,
+    is_deleted
+from seen
+window promotion_versions as (partition by promotion_sk order by changed_at)
+union all by name
+select
+    -1 as promotion_sk, 'UNKNOWN' as promotion_id, 'Unknown promotion' as promotion_name,
+    timestamp '1900-01-01' as valid_from, timestamp '9999-12-31' as valid_to, true as is_current,
+    false as is_deleted;
+
+create or replace table dim_promotions as
+select * exclude (valid_from, valid_to, is_current) from dim_promotions_history where is_current;
+
+create or replace table dim_dates as
+select
+    d_date_sk as date_sk, d_date as date,
+    -- The source calls some days of 1900 and 2100 by the wrong name; their weeks follow it.
+    if(d_dow = dayofweek(d_date), date_trunc('week', d_date)::date, d_date - ((d_dow + 6) % 7)::int) as week_start_date,
+    date_trunc('month', d_date)::date as month_start_date, d_quarter_name as quarter_name, d_year as year,
+    d_moy as month_of_year, d_dow as day_of_week, d_day_name as day_name, d_holiday = 'Y' as is_holiday,
+    d_fy_year as fiscal_year, d_fy_quarter_seq as fiscal_quarter, d_fy_week_seq as fiscal_week
+from date_dim;
+
+create or replace table dim_warehouses as
+select
+    w_warehouse_sk as warehouse_sk, w_warehouse_id as warehouse_id, w_warehouse_name as warehouse_name,
+    w_warehouse_sq_ft as square_feet, w_city as city, w_county as county, w_state as state, w_zip as zip_code,
+    w_country as country
+from warehouse
+union all by name
+select -1 as warehouse_sk, 'UNKNOWN' as warehouse_id, 'Unknown warehouse' as warehouse_name;
+
+create or replace table dim_return_reasons as
+select r_reason_sk as reason_sk, r_reason_id as reason_id, r_reason_desc as reason_description from reason
+union all
+select -1, 'UNKNOWN', 'Unknown reason';
 
 create or replace table dim_items as
 select
@@ -214,17 +296,14 @@ from dated group by 1, 2;
 
 create or replace table fct_promotion_performance as
 select
-    coalesce(p_promo_sk, -1) as promotion_sk,
-    if(p_promo_sk is null, 'Unknown promotion', any_value(p_promo_name)) as promotion_name,
-    any_value(began.d_date) as start_date, any_value(ended.d_date) as end_date,
-    any_value(p_cost) as promotion_cost, count(sale_key) as sale_lines,
+    promotion_sk, any_value(promotion_name) as promotion_name,
+    any_value(start_date) as start_date, any_value(end_date) as end_date,
+    any_value(promotion_cost) as promotion_cost, count(sale_key) as sale_lines,
     count(distinct (sales_channel, order_number)) filter (sale_key is not null) as orders,
     count(distinct customer_sk) filter (customer_sk <> -1) as customers,
     sum(coalesce(quantity, 0)) as quantity_sold, sum(coalesce(gross_sales_amount, 0)) as gross_sales_amount,
     sum(coalesce(discount_amount, 0)) as discount_amount, sum(coalesce(coupon_amount, 0)) as coupon_amount,
     sum(coalesce(return_amount, 0)) as return_amount, sum(coalesce(net_profit_amount, 0)) as net_profit_amount
-from promotion
-full outer join fct_sales on promotion_sk = p_promo_sk
-left join date_dim as began on began.d_date_sk = p_start_date_sk
-left join date_dim as ended on ended.d_date_sk = p_end_date_sk
-group by p_promo_sk;
+from dim_promotions
+full outer join fct_sales using (promotion_sk)
+group by promotion_sk;

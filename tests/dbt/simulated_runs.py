@@ -21,6 +21,11 @@ MARTS = {
     "dim_customers_history": "select * exclude (customer_version_key) from build.dim_customers_history",
     "dim_customers": "from build.dim_customers",
     "dim_items": "from build.dim_items",
+    "dim_promotions_history": "select * exclude (promotion_version_key) from build.dim_promotions_history",
+    "dim_promotions": "from build.dim_promotions",
+    "dim_dates": "from build.dim_dates",
+    "dim_warehouses": "from build.dim_warehouses",
+    "dim_return_reasons": "from build.dim_return_reasons",
     "fct_sales": """
         select sales.* exclude (customer_version_key), version.valid_from as version_from
         from build.fct_sales as sales
@@ -43,10 +48,13 @@ class Run:
     stage: Stage
     truth: Path
 
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query on the lake and on `truth`."""
+        self.stage.connection.execute(f"attach if not exists {sql_string(self.truth)} as truth (read_only)")
+        return self.stage.query(sql)
+
     def differences(self, mart: str) -> dict[str, list[Any]]:
         """Return rows that the mart lacks and rows that it has too many of, five of each at most."""
-        connection = self.stage.connection
-        connection.execute(f"attach if not exists {sql_string(self.truth)} as truth (read_only)")
         expected, actual = f"truth.main.{mart}", f"({MARTS[mart]})"
         columns = self._columns(f"from {expected}")
         assert columns == self._columns(MARTS[mart])
@@ -56,14 +64,14 @@ class Run:
             kind: rows
             for kind, (one, other) in both.items()
             if (
-                rows := self.stage.query(
+                rows := self.query(
                     f"(select {names} from {one}) except all (select {names} from {other}) limit 5"
                 )
             )
         }
 
     def _columns(self, query: str) -> list[str]:
-        return sorted(name for (name,) in self.stage.query(f"select column_name from (describe {query})"))
+        return sorted(name for (name,) in self.query(f"select column_name from (describe {query})"))
 
 
 def first_run(company: Company, project: DbtProject, *options: str) -> Run:
@@ -93,7 +101,7 @@ def run_after(
     """
     last = company.play(days)
     company.sync()
-    company.notice_deletes()
+    company.reconcile()
     arrived = {
         key: content
         for key, content in company.databases.files.items()

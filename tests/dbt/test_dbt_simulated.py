@@ -73,12 +73,69 @@ def test_every_case_has_happened(eight_days: Run) -> None:
         "select sale_key from build.fct_sales where customer_version_key = '-1'",
         "select sale_key from build.fct_sales where return_quantity > 0 and updated_at < '2003-01-02'",
         "select sale_key from build.fct_sales where sold_date < '2003-01-02' and updated_at > '2003-01-03'",
+        "select promotion_sk from build.dim_promotions where is_deleted",
+        "select promotion_sk from build.dim_promotions_history where not is_current and not is_deleted",
+        "from build.fct_sales inner join build.dim_customers using (customer_sk) where is_deleted",
+        "from raw_erp.__floe_repairs_web_sales where _floe_repair_action = 'upsert'",
+        "from raw_erp.__floe_repairs_catalog_sales where _floe_repair_action = 'upsert'",
+        # Of a customer who was gone in the run before.
+        """
+        select return_key from build.fct_returns inner join build.dim_customers_history using (customer_sk)
+        where is_deleted and valid_from < '2003-01-05' and returned_date >= '2003-01-05'
+        """,
         """
         select sale_key from build.fct_sales inner join build.dim_customers_history
         using (customer_version_key) where not is_current
         """,
     ):
-        assert eight_days.stage.query(f"{case} limit 1"), case
+        assert eight_days.query(f"{case} limit 1"), case
+
+
+SEEN_TWICE = """
+    from truth.states as now inner join truth.states as before
+        on now.customer_sk = before.customer_sk and now.run = before.run + 1
+"""
+LATEST_READ = "select max(changed_at) from truth.states as known where known.run"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            f"""
+            {SEEN_TWICE}
+            where now.changed_at > before.changed_at and now.changed_at < ({LATEST_READ} < now.run)
+            """,
+            id="a version that began before a change that an earlier run has read",
+        ),
+        pytest.param(
+            f"""
+            {SEEN_TWICE}
+            where now.changed_at = before.changed_at
+                and (now.email_address, now.zip_code) is distinct from (before.email_address, before.zip_code)
+            """,
+            id="another value in a version that an earlier run has read",
+        ),
+        pytest.param(
+            f"""
+            {SEEN_TWICE}
+            inner join truth.fct_sales as sales
+                on sales.customer_sk = now.customer_sk and sales.version_from = now.changed_at
+            where now.changed_at > before.changed_at and sales.updated_at < ({LATEST_READ} < now.run)
+            """,
+            id="a version that began before a sale of an earlier run",
+        ),
+    ],
+)
+def test_changes_of_customers_are_committed_late(eight_days: Run, case: str) -> None:
+    assert eight_days.query(f"select now.customer_sk {case} limit 1")
+
+
+def test_every_mart_is_compared(company_project: DbtProject, untouched: Run) -> None:
+    nodes = company_project.manifest()["nodes"].values()
+    assert set(MARTS) == {
+        node["name"] for node in nodes if node["fqn"][1] == "marts" and node["resource_type"] == "model"
+    }
 
 
 @pytest.mark.long
