@@ -31,6 +31,17 @@
 {%- endmacro %}
 
 
+{# Weeks that the model has with other days observed: the first or the last sale of all is on another day. #}
+{% macro weeks_observed_otherwise() -%}
+    {%- do return(
+        'select existing.week_start_date from (select distinct week_start_date, days_observed from ' ~ this
+        ~ ') as existing inner join ' ~ ref('int_weeks_observed') ~ ' as weeks'
+        ~ ' on existing.week_start_date = weeks.week_start_date'
+        ~ ' where existing.days_observed <> weeks.days_observed'
+    ) -%}
+{%- endmacro %}
+
+
 {# Orders with other lines or returns, or whose customer has another history. #}
 {% macro changed_orders() -%}
     {%- set sales = ref('int_sales_unioned') -%}
@@ -58,5 +69,5 @@
     {%- if not (days and is_unchanged(dates, 'd_date_sk')) -%}
         {%- do return('') -%}
     {%- endif -%}
-    {%- do return('select week_start_date from ' ~ dates ~ ' where date_sk in (' ~ days ~ ')') -%}
+    {%- do return('select distinct week_start_date from ' ~ dates ~ ' where date_sk in (' ~ days ~ ')') -%}
 {%- endmacro %}

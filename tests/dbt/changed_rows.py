@@ -49,7 +49,7 @@ ROWS = {
     "an order is deleted": Case(
         "delete from raw_erp.catalog_sales where cs_order_number = 5", SALES, of_order("catalog", 5)
     ),
-    "the only sale of the newest day is deleted": Case(
+    "the only sale of the newest week is deleted, so that fewer days of the week before are observed": Case(
         f"delete from raw_erp.catalog_sales where cs_order_number = {NEWEST_SALE}",
         WEEKLY,
         "week_start_date = date '2003-01-06' and quantity_sold > 0",
@@ -166,7 +166,7 @@ DAY = Case(
 BEFORE = (
     new_sale(OLD_SALE, "2003-01-05", 3600, customer=MOVED),
     new_sale(EARLY_SALE, "2003-01-06", 3600, customer=UNKNOWN),
-    new_sale(NEWEST_SALE, "2003-01-08", 3600, customer=40),
+    new_sale(NEWEST_SALE, "2003-01-15", 3600, customer=40),
     repairs("raw_erp.web_sales"),
     repairs("raw_accounting.web_returns"),
     repair("raw_erp.web_sales", "delete", "from raw_erp.web_sales where ws_order_number = 70"),

@@ -61,3 +61,18 @@
         )
     {%- endif -%}
 {% endmacro %}
+
+
+{#
+    dbt-duckdb looks through a whole table for the rows to replace. A model whose `meta` names a date of its
+    key as `replaced_within` has them looked for only where that date is one of the new rows' own, which
+    leaves out the files without them.
+#}
+{% macro duckdb__get_delete_insert_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
+    {%- set predicates, date = incremental_predicates or [], (config.get('meta') or {}).get('replaced_within') -%}
+    {%- if date -%}
+        {%- set new = listed_dates('select distinct ' ~ date ~ ' from ' ~ source) -%}
+        {%- set predicates = predicates + [is_among('DBT_INCREMENTAL_TARGET.' ~ date, new)] -%}
+    {%- endif -%}
+    {{ dbt.duckdb__get_delete_insert_merge_sql(target, source, unique_key, dest_columns, predicates) }}
+{%- endmacro %}

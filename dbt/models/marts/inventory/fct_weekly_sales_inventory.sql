@@ -4,6 +4,7 @@
         incremental_strategy='delete+insert',
         unique_key=['warehouse_sk', 'item_sk', 'week_start_date'],
         on_schema_change='fail',
+        meta={'replaced_within': 'week_start_date'},
         post_hook="{{ delete_rows_not_in(
             [ref('int_sales_aggregated_to_item_warehouse_week'), ref('fct_inventory_weekly')],
             ['warehouse_sk', 'item_sk', 'week_start_date'], 'week_start_date',
@@ -12,16 +13,13 @@
     )
 }}
 
-{% set weeks_of_stock = listed_dates(weeks_of_restated_stock()) if is_incremental() %}
-{% set weeks_of_sales = listed_dates(weeks_of_changed_sales()) if is_incremental() %}
-{#- Then the code may be another, too, and any row. -#}
-{% set is_everything = not weeks_of_stock and not weeks_of_sales %}
+{% set weeks = listed_dates(any_of([
+    weeks_of_restated_stock(), weeks_of_changed_sales(), weeks_observed_otherwise()
+])) if is_incremental() %}
 {% set values = [
     'sale_lines', 'quantity_sold', 'gross_sales_amount', 'average_daily_quantity', 'counted_date',
     'quantity_on_hand', 'weeks_of_supply', 'is_low_stock', 'days_observed', 'is_partial_week',
 ] %}
-{% set stock = group_hash(['warehouse_sk', 'item_sk', 'counted_date', 'quantity_on_hand']) %}
-{% set sold = group_hash(['warehouse_sk', 'item_sk', 'sale_lines', 'quantity_sold', 'gross_sales_amount']) %}
 
 with
 
@@ -30,78 +28,6 @@ weeks as (
     select * from {{ ref('int_weeks_observed') }}
 
 ),
-
-{% if is_incremental() and is_everything %}
-    changed_weeks as (
-
-        select week_start_date from weeks
-
-    ),
-{% elif is_incremental() %}
-    -- The weeks in which stock, sales or the days observed differ; in these every row is compared.
-    wanted as (
-
-        select
-            'stock' as part,
-            week_start_date,
-            {{ stock }} as content
-        from {{ ref('fct_inventory_weekly') }}
-        where {{ is_among('week_start_date', weeks_of_stock) }}
-        group by 2
-        union all
-        select
-            'sold' as part,
-            week_start_date,
-            {{ sold }} as content
-        from {{ ref('int_sales_aggregated_to_item_warehouse_week') }}
-        where {{ is_among('week_start_date', weeks_of_sales) }}
-        group by 2
-        union all
-        select
-            'days' as part,
-            week_start_date,
-            days_observed as content
-        from weeks
-        where week_start_date in (select week_start_date from {{ this }})
-
-    ),
-
-    existing as (
-
-        select
-            'stock' as part,
-            week_start_date,
-            {{ stock }} as content
-        from {{ this }}
-        where counted_date is not null and {{ is_among('week_start_date', weeks_of_stock) }}
-        group by 2
-        union all
-        select
-            'sold' as part,
-            week_start_date,
-            {{ sold }} as content
-        from {{ this }}
-        where sale_lines > 0 and {{ is_among('week_start_date', weeks_of_sales) }}
-        group by 2
-        union all
-        select distinct
-            'days' as part,
-            week_start_date,
-            days_observed as content
-        from {{ this }}
-
-    ),
-
-    changed_weeks as (
-
-        select coalesce(wanted.week_start_date, existing.week_start_date) as week_start_date
-        from wanted
-        full outer join existing
-            on wanted.part = existing.part and wanted.week_start_date = existing.week_start_date
-        where wanted.content is distinct from existing.content
-
-    ),
-{% endif %}
 
 {% if is_incremental() %}
     existing_rows as (
@@ -112,7 +38,7 @@ weeks as (
             week_start_date,
             {{ row_hash(values) }} as content
         from {{ this }}
-        where week_start_date in (select week_start_date from changed_weeks)
+        where {{ is_among('week_start_date', weeks) }}
 
     ),
 {% endif %}
@@ -120,18 +46,14 @@ weeks as (
 stock_of_weeks as (
 
     select * from {{ ref('fct_inventory_weekly') }}
-    {% if is_incremental() %}
-        where week_start_date in (select week_start_date from changed_weeks)
-    {% endif %}
+    where {{ is_among('week_start_date', weeks) }}
 
 ),
 
 sales_of_weeks as (
 
     select * from {{ ref('int_sales_aggregated_to_item_warehouse_week') }}
-    {% if is_incremental() %}
-        where week_start_date in (select week_start_date from changed_weeks)
-    {% endif %}
+    where {{ is_among('week_start_date', weeks) }}
 
 ),
 

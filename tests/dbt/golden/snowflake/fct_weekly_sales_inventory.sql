@@ -21,9 +21,6 @@ with
 weeks as (
     select * from FLOE.intermediate.int_weeks_observed
 ),
-    changed_weeks as (
-        select week_start_date from weeks
-    ),
     existing_rows as (
         select
             warehouse_sk,
@@ -31,15 +28,15 @@ weeks as (
             week_start_date,
             hash(sale_lines, quantity_sold, gross_sales_amount, average_daily_quantity, counted_date, quantity_on_hand, weeks_of_supply, is_low_stock, days_observed, is_partial_week) as content
         from FLOE.build.fct_weekly_sales_inventory
-        where week_start_date in (select week_start_date from changed_weeks)
+        where true
     ),
 stock_of_weeks as (
     select * from FLOE.build.fct_inventory_weekly
-        where week_start_date in (select week_start_date from changed_weeks)
+    where true
 ),
 sales_of_weeks as (
     select * from FLOE.intermediate.int_sales_aggregated_to_item_warehouse_week
-        where week_start_date in (select week_start_date from changed_weeks)
+    where true
 ),
 -- Both sides are at the week's grain. Stock that sold nothing and sales of what was not counted stay.
 joined as (
