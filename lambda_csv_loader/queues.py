@@ -136,8 +136,12 @@ def _sorted_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        refused = isinstance(error, ClientError) and "AccessDenied" in error.response["Error"]["Code"]
-        raise (QueueRefused if refused else QueueUnavailable)(
-            f"The queue {url.rsplit('/', 1)[-1]} does not answer: {type(error).__name__}",
-            next_command="floe status",
+        queue = url.rsplit("/", 1)[-1]
+        if isinstance(error, ClientError) and "AccessDenied" in error.response["Error"]["Code"]:
+            raise QueueRefused(
+                f"The queue {queue} does not let this role do {error.operation_name}",
+                next_command=f"grant it sqs:{error.operation_name} on {queue}",
+            ) from None
+        raise QueueUnavailable(
+            f"The queue {queue} does not answer: {type(error).__name__}", next_command="floe status"
         ) from None
