@@ -125,11 +125,14 @@ def deploy() -> None:
 def simulate(
     days: Annotated[int, typer.Option(min=1, help="business days to play")] = 1,
     seed: Annotated[int, typer.Option(help="the same seed on the same state gives the same days")] = 1,
+    rare: Annotated[
+        bool, typer.Option("--rare", help="also rows deleted, changes committed days late, other promotions")
+    ] = False,
 ) -> None:
     """Play the days that follow in the sample company; every change goes to its event log."""
     from deployments.local import sample_company, stack
 
-    sample_company.play(stack.current(), days, seed, console)
+    sample_company.play(stack.current(), days, seed, console, rare=rare)
 
 
 @app.command()

@@ -57,12 +57,28 @@ def ensure(stack: Stack, scale: float, say: Callable[[str], None]) -> None:
         say(f"Sample company at scale {made.scale:g}: {len(made.rows)} tables, {made.files} weekly files")
 
 
-def play(stack: Stack, days: int, seed: int, console: Console) -> None:
-    """Play business days and print what happened."""
+def play(stack: Stack, days: int, seed: int, console: Console, *, rare: bool = False) -> None:
+    """Play business days and print what happened.
+
+    Args:
+        stack: whose company it is.
+        days: how many.
+        seed: of the dice.
+        console: where to print.
+        rare: whether rows are also deleted, and what else a sync by cursor misses happens.
+    """
     from deployments.local.sample.simulate import simulate
 
     stack.enter()
-    summary = simulate(source_dsns(stack), landing_upload(), days, seed, stack.home.event_log)
+    summary = simulate(
+        source_dsns(stack),
+        landing_upload(),
+        days,
+        seed,
+        stack.home.event_log,
+        deletions=rare,
+        rare=rare,
+    )
     table = Table(title=_title(summary.days), title_justify="left", box=None, header_style="bold")
     table.add_column("what happened")
     table.add_column("rows", justify="right")

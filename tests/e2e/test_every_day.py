@@ -58,3 +58,26 @@ def test_the_documentation_is_served_beside_the_dashboards(stack: Stack) -> None
     assert "documentation.html" not in httpx.get(str(stack.settings().dashboards.url), trust_env=False).text
     stack.succeed("floe", "dashboards", "preview")
     assert "documentation.html" in httpx.get(str(stack.settings().dashboards.url), trust_env=False).text
+
+
+def test_what_syncs_by_cursor_miss_is_in_the_marts_after_reconciling(stack: Stack) -> None:
+    stack.succeed("floe", "simulate", "--days", "2", "--rare")
+    stack.succeed("floe", "run", "replicate/crm")
+    stack.succeed("floe", "run", "transform/marts")
+    assert emails_of_marts(stack) != emails_of_source(stack)
+    stack.succeed("floe", "run", "reconcile/crm")
+    stack.succeed("floe", "run", "transform/marts")
+    assert emails_of_marts(stack) == emails_of_source(stack)
+
+
+def emails_of_marts(stack: Stack) -> dict[int, str | None]:
+    rows = stack.query(
+        "select customer_sk, email_address from marts.dim_customers"
+        " where customer_sk <> -1 and not is_deleted"
+    )
+    return dict(rows)
+
+
+def emails_of_source(stack: Stack) -> dict[int, str | None]:
+    with stack.source("crm") as crm:
+        return dict(crm.execute("select c_customer_sk, c_email_address from customer").fetchall())
