@@ -69,7 +69,7 @@ def elt(
         RunNotCompleted: a run on another host was cancelled.
         RunCrashed: a run on another host crashed each time it was tried.
         CrashedTooOften: this run crashed in each of its last starts.
-        StrayDeadLetters: all is done, and messages about files of no declared dataset were given up.
+        StrayDeadLetters: all is done, and messages were given up that tell of no file of `datasets`.
     """
     refuse_after_crashes("floe logs worker-dbt-host, then floe run")
     if (skipped := skipped_for_newer()) is not None:
@@ -92,8 +92,8 @@ def elt(
         times.measure("publish dashboards", partial(run_elsewhere, "publish/metabase", {}))
     times.show("How the time divides")
     if datasets:
-        # Last: what is of no dataset keeps no mart from its readers.
-        refuse_strays()
+        # Last: what is of none of them keeps no mart from its readers.
+        refuse_strays(datasets)
     return None
 
 

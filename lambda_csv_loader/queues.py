@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_csv_loader.errors import TransientError
+from lambda_csv_loader.errors import PermanentError, TransientError
 from lambda_csv_loader.object_store import client
 from lambda_csv_loader.settings import ObjectStoreSettings
 
@@ -17,7 +17,7 @@ WAIT_SECONDS = 1
 BATCH = 10
 LOOKED_AT = 1000
 """Dead letters that are read to tell whose they are; more come from one cause."""
-LOOK_SECONDS = 60
+LOOK_SECONDS = 20
 """The longest that a look hides a dead letter from others; it is given back as soon as all are read."""
 _VISIBLE, _IN_FLIGHT = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
@@ -26,7 +26,7 @@ class QueueUnavailable(TransientError):
     """SQS does not answer."""
 
 
-class QueueRefused(QueueUnavailable):
+class QueueRefused(PermanentError):
     """SQS answers that the role may not do this."""
 
 
@@ -56,6 +56,7 @@ class Queues:
 
         Raises:
             QueueUnavailable: try again.
+            QueueRefused: the role may not count them.
         """
         queue, dead = self._counts(self._queue), self._counts(self._dead)
         return QueueDepths(visible=queue[_VISIBLE], in_flight=queue[_IN_FLIGHT], dead=sum(dead.values()))
@@ -65,6 +66,7 @@ class Queues:
 
         Raises:
             QueueUnavailable: try again; also when somebody else has some of them in hand.
+            QueueRefused: the role may not count them.
         """
         expected = sum(self._counts(self._dead).values())
         held: dict[str, dict[str, Any]] = {}
@@ -93,6 +95,7 @@ class Queues:
 
         Raises:
             QueueUnavailable: try again; what was moved is moved.
+            QueueRefused: the role may not take them, or not send to the queue.
         """
         moved = 0
         with _sorted_errors(self._dead):

@@ -68,7 +68,11 @@ def replay(
         raise typer.BadParameter("name a file id or a dataset, or give --dead-letters")
     settings = _settings()
     if target is None:
-        console.print(f"{Queues(settings.object_store).redrive()} messages moved back to the queue")
+        queues = Queues(settings.object_store)
+        console.print(f"{queues.redrive()} messages moved back to the queue")
+        if left := queues.depths().dead:
+            # The count may be a minute late, too.
+            console.print(f"SQS counts {left} more, which others may have in hand. Next: floe files status")
         return
     with closing(_loader(settings)) as loader:
         outcomes = again.replay(loader, target)

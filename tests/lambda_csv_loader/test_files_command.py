@@ -61,4 +61,7 @@ def test_dead_letters_are_delivered_again(stack: FileStack) -> None:
     stack.sqs.send_message(QueueUrl=stack.store.dead_letter_queue_url, MessageBody="{}")
     assert "0 in work, 1 dead letters\nDead letters: 1 of no declared dataset\n" in run("status").stdout
     assert run("replay", "--dead-letters").stdout == "1 messages moved back to the queue\n"
+    stack.sqs.send_message(QueueUrl=stack.store.dead_letter_queue_url, MessageBody="{}")
+    stack.sqs.receive_message(QueueUrl=stack.store.dead_letter_queue_url, VisibilityTimeout=30)
+    assert "SQS counts 1 more, which others may have in hand" in run("replay", "--dead-letters").stdout
     stack.lose_events()

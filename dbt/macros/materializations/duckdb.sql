@@ -64,9 +64,9 @@
 
 
 {#
-    dbt-duckdb looks through a whole table for the rows to replace. A model whose `meta` names a date of its
-    key as `replaced_within` has them looked for only where that date is one of the new rows' own, which
-    leaves out the files without them.
+    dbt-duckdb looks through a whole table for the rows to replace. A model whose `meta` names a column of
+    its key as `replaced_within` has them looked for only where that is one of the new rows' own, which
+    leaves out the files without them. It is of the type date, and the key a list.
 #}
 {% macro duckdb__get_delete_insert_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
     {%- set predicates, date = incremental_predicates or [], (config.get('meta') or {}).get('replaced_within') -%}
