@@ -91,6 +91,7 @@ class LandingBucket(StrictBlock):
 
         Raises:
             QueueUnavailable: SQS does not answer.
+            QueueRefused: the role may not count the messages.
         """
         return self._opened_queues().depths()
 
@@ -99,6 +100,7 @@ class LandingBucket(StrictBlock):
 
         Raises:
             QueueUnavailable: SQS does not answer, or somebody else has some of them in hand.
+            QueueRefused: the role may not count them.
         """
         from lambda_csv_loader.dead_letters import dead_letters
 

@@ -28,6 +28,7 @@ def refuse_strays(datasets: Collection[str]) -> None:
     Raises:
         StrayDeadLetters: there are some.
         QueueUnavailable: the queue did not answer, several times in a row.
+        QueueRefused: the host's role may not count them.
     """
     with closing(cast(LandingBucket, LandingBucket.load("landing"))) as landing:
         found = Steps().run("see that no dead letter is nobody's", landing.dead_letters)

@@ -60,6 +60,7 @@ def ingest_csv(
         FilesStuck: a file could be neither loaded nor refused, or the dead-letter queue tells of one. For
             what is there of other datasets their runs answer, and `elt` for what is of none.
         StoreUnavailable, QueueUnavailable, WarehouseUnavailable: no answer, several times in a row.
+        QueueRefused: the host's role may not count the messages of the queue.
     """
     steps, until_then = Steps(first_pause_seconds), time.monotonic() + wait_seconds
     landing = cast(LandingBucket, LandingBucket.load("landing"))

@@ -43,6 +43,7 @@ def dead_letters(queues: Queues, bucket: str, declared: Collection[str]) -> Dead
 
     Raises:
         QueueUnavailable: SQS does not answer, or somebody else has some of them in hand: try again.
+        QueueRefused: the role may not count them.
     """
     bodies, unread = queues.dead_bodies()
     each = [_datasets(body, bucket).intersection(declared) for body in bodies]

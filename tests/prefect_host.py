@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
+from prefect import Flow
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from blocks.settings import ROOT
@@ -69,6 +73,19 @@ class PrefectHost:
             )
         self._started.append(process)
         return process
+
+
+def deployment_on(pool: str, flow: Flow[..., Any], name: str) -> UUID:
+    """Make a deployment of one of our flows for the workers of a pool; return its id."""
+    file = Path(inspect.getfile(flow.fn)).relative_to(ROOT)
+    with get_client(sync_client=True) as client:
+        return client.create_deployment(
+            client.create_flow(flow),
+            name=name,
+            work_pool_name=pool,
+            entrypoint=f"{file}:{flow.fn.__name__}",
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+        )
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from blocks.backfill import FilesBackfill, SourceBackfill, build_parts, parts_of
 from blocks.errors import ConfigurationError
 from blocks.reconcile_plan import PlannedStream, ReconcilePlan
 from blocks.repair_policy import RepairPolicy
-from blocks.settings import ROOT
 from blocks.source_database import SourceDatabase
 from blocks.warehouse import Warehouse
 from flows.attached_runs import POLL_SECONDS
@@ -45,7 +44,7 @@ from flows.replicate import replicate
 from flows.runs_elsewhere import RunFailed
 from tests.airbyte_service import Replication, new_lake_in, replication, running
 from tests.conftest import Cluster
-from tests.prefect_host import pool_worker, until
+from tests.prefect_host import deployment_on, pool_worker, until
 
 POOL = "backfill-test"
 STREAMS = ("first", "second", "third")
@@ -80,15 +79,7 @@ def shop(
         with get_client(sync_client=True) as client:
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
             for flow in (replicate, reconcile):
-                client.create_deployment(
-                    client.create_flow(flow),
-                    name="refill",
-                    work_pool_name=POOL,
-                    entrypoint=f"flows/{flow.name}.py:{flow.name}",
-                    pull_steps=[
-                        {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
-                    ],
-                )
+                deployment_on(POOL, flow, "refill")
         connection.trigger().wait_for_completion()
         yield shop
         Warehouse.delete("warehouse")

@@ -12,12 +12,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 
 from blocks.backfill import FilesBackfill
 from blocks.object_store import LandingBucket
-from blocks.settings import ROOT
 from flows.backfill import backfill
 from flows.ingest_csv import ingest_csv
 from tests.conftest import Cluster
 from tests.file_stack import STOCK, FileStack, handler_environment, new_stack, running_store
-from tests.prefect_host import pool_worker
+from tests.prefect_host import deployment_on, pool_worker
 
 pytestmark = pytest.mark.thorough
 DATASET, POOL = "deliveries", "backfill-files"
@@ -40,14 +39,7 @@ def stack(
                     made.put(key(month, name), f"day_id,item,quantity\n{month[-1]},{item},{item}0\n")
             made.drain()
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-            folder = {"directory": str(ROOT)}
-            deployment = client.create_deployment(
-                client.create_flow(ingest_csv),
-                name=DATASET,
-                work_pool_name=POOL,
-                entrypoint="flows/ingest_csv.py:ingest_csv",
-                pull_steps=[{"prefect.deployments.steps.set_working_directory": folder}],
-            )
+            deployment = deployment_on(POOL, ingest_csv, DATASET)
             with pool_worker(POOL, 1):
                 yield made
             client.delete_deployment(deployment)

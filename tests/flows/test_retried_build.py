@@ -34,7 +34,7 @@ from flows.maintain import maintain
 from flows.transform import transform
 from tests.airbyte_service import until
 from tests.conftest import Cluster
-from tests.prefect_host import pool_worker
+from tests.prefect_host import deployment_on, pool_worker
 from tests.shop import (
     BROKEN,
     BUILDS,
@@ -285,16 +285,9 @@ def test_what_must_not_run_beside_a_build_waits_for_its_slot(shop: Shop, waiting
 @pytest.fixture
 def deployed(prefect_server: None) -> Iterator[tuple[UUID, subprocess.Popen[bytes]]]:
     """A deployment of `transform`, and the worker of its pool."""
-    folder = {"directory": str(ROOT)}
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        deployment = client.create_deployment(
-            client.create_flow(transform),
-            name=POOL,
-            work_pool_name=POOL,
-            entrypoint="flows/transform.py:transform",
-            pull_steps=[{"prefect.deployments.steps.set_working_directory": folder}],
-        )
+        deployment = deployment_on(POOL, transform, POOL)
         with pool_worker(POOL, 1) as worker:
             yield deployment, worker
         client.delete_deployment(deployment)

@@ -18,9 +18,7 @@
     {%- if execute and load_cached_relation(this) is not none -%}
         {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
         {%- set change_time = config.get('updated_at') -%}
-        {#- Snowflake gives the names in upper case. -#}
-        {%- set tracked = adapter.get_columns_in_relation(source) | map(attribute='name') | map('lower')
-            | reject('equalto', key) | reject('equalto', change_time) | list -%}
+        {%- set tracked = tracked_columns(source).split(', ') | reject('equalto', key) | list -%}
         {%- set version = this.identifier -%}
         update {{ this }}
         set
